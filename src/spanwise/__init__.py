@@ -1,0 +1,1 @@
+"""OpenTelemetry distribution for Python web applications."""

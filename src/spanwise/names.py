@@ -1,0 +1,102 @@
+"""Every span attribute, resource attribute, metric and label name that spanwise writes or reads, once.
+
+Names come from the OpenTelemetry semantic conventions (https://opentelemetry.io/docs/specs/semconv/,
+version 1.37 and later) unless the section says otherwise. Ours start with ``spanwise.``.
+A metric carries its unit (UCUM, as the conventions ask) and what it counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+# No __all__: the module is the list.
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's name with what belongs to it.
+
+    Attributes:
+        name: the OpenTelemetry name; Prometheus's is derived from it, never written down.
+        unit: UCUM unit, for example ``s``, ``By``, ``{request}``.
+        description: one line, shown by back ends.
+        source: where name and unit come from: ``semconv`` or ``spanwise``.
+    """
+
+    name: str
+    unit: str
+    description: str
+    source: str = "semconv"
+
+
+# -- resource ---------------------------------------------------------------------------------
+SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
+SERVICE_NAMESPACE: Final = "service.namespace"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+DEPLOYMENT_ENVIRONMENT: Final = "deployment.environment.name"
+PROCESS_PID: Final = "process.pid"
+PROCESS_PARENT_PID: Final = "process.parent_pid"
+PROCESS_COMMAND: Final = "process.command"
+PROCESS_EXECUTABLE_NAME: Final = "process.executable.name"
+PROCESS_RUNTIME_NAME: Final = "process.runtime.name"
+PROCESS_RUNTIME_VERSION: Final = "process.runtime.version"
+PROCESS_RUNTIME_DESCRIPTION: Final = "process.runtime.description"
+HOST_NAME: Final = "host.name"
+HOST_ARCH: Final = "host.arch"
+OS_TYPE: Final = "os.type"
+OS_DESCRIPTION: Final = "os.description"
+TELEMETRY_SDK_NAME: Final = "telemetry.sdk.name"
+TELEMETRY_SDK_LANGUAGE: Final = "telemetry.sdk.language"
+TELEMETRY_SDK_VERSION: Final = "telemetry.sdk.version"
+TELEMETRY_DISTRO_NAME: Final = "telemetry.distro.name"
+TELEMETRY_DISTRO_VERSION: Final = "telemetry.distro.version"
+
+# -- any span ---------------------------------------------------------------------------------
+ERROR_TYPE: Final = "error.type"
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+
+# -- HTTP -------------------------------------------------------------------------------------
+HTTP_REQUEST_METHOD: Final = "http.request.method"
+HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
+HTTP_ROUTE: Final = "http.route"
+URL_PATH: Final = "url.path"
+URL_QUERY: Final = "url.query"
+URL_SCHEME: Final = "url.scheme"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+
+# -- database ---------------------------------------------------------------------------------
+DB_SYSTEM_NAME: Final = "db.system.name"
+DB_NAMESPACE: Final = "db.namespace"
+DB_COLLECTION_NAME: Final = "db.collection.name"
+DB_OPERATION_NAME: Final = "db.operation.name"
+DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"
+DB_QUERY_TEXT: Final = "db.query.text"
+DB_QUERY_SUMMARY: Final = "db.query.summary"
+DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
+
+# -- rating (ours) ----------------------------------------------------------------------------
+# Set on a span that was worse than good, by the process or by the Collector, from the same file.
+RATING: Final = "spanwise.rating"
+RATING_RULE: Final = "spanwise.rating.rule"
+RATING_LIMIT: Final = "spanwise.rating.limit"
+
+# -- metrics ----------------------------------------------------------------------------------
+HTTP_SERVER_REQUEST_DURATION: Final = Metric(
+    "http.server.request.duration", "s", "Duration of HTTP server requests."
+)
+DB_CLIENT_OPERATION_DURATION: Final = Metric(
+    "db.client.operation.duration", "s", "Duration of database client operations."
+)
+
+# The SDK's own metrics (semconv: otel/sdk-metrics). Recorded = processed, dropped = processed with error.type.
+SDK_SPANS_PROCESSED: Final = Metric(
+    "otel.sdk.processor.span.processed", "{span}", "Spans whose processing ended, dropped ones by error.type."
+)
+SDK_SPANS_EXPORTED: Final = Metric(
+    "otel.sdk.exporter.span.exported", "{span}", "Spans whose export ended, failed ones by error.type."
+)
