@@ -93,10 +93,54 @@ DB_CLIENT_OPERATION_DURATION: Final = Metric(
     "db.client.operation.duration", "s", "Duration of database client operations."
 )
 
-# The SDK's own metrics (semconv: otel/sdk-metrics). Recorded = processed, dropped = processed with error.type.
+# The SDK's own metrics (semconv: otel/sdk-metrics).
+# Recorded spans are the sum of processed; dropped ones are those with error.type.
 SDK_SPANS_PROCESSED: Final = Metric(
     "otel.sdk.processor.span.processed", "{span}", "Spans whose processing ended, dropped ones by error.type."
 )
 SDK_SPANS_EXPORTED: Final = Metric(
     "otel.sdk.exporter.span.exported", "{span}", "Spans whose export ended, failed ones by error.type."
 )
+SDK_LOGS_PROCESSED: Final = Metric(
+    "otel.sdk.processor.log.processed", "{log_record}", "Log records processed, dropped ones by error.type."
+)
+SDK_LOGS_EXPORTED: Final = Metric(
+    "otel.sdk.exporter.log.exported",
+    "{log_record}",
+    "Log records whose export ended, failed ones by error.type.",
+)
+OTEL_COMPONENT_NAME: Final = "otel.component.name"
+OTEL_COMPONENT_TYPE: Final = "otel.component.type"
+
+# -- delivery (ours) --------------------------------------------------------------------------
+USER_AGENT: Final = "OTel-spanwise-Python"
+SCOPE_DELIVERY: Final = "spanwise.deliver"
+DELIVERY_RETRIES: Final = Metric(
+    "spanwise.delivery.retries", "{request}", "Export requests that were tried again.", "spanwise"
+)
+DELIVERY_BYTES: Final = Metric(
+    "spanwise.delivery.bytes", "By", "Bytes of delivered requests before compression.", "spanwise"
+)
+
+# -- process meters ---------------------------------------------------------------------------
+SCOPE_PROCESS: Final = "spanwise.meters.process"
+PROCESS_MEMORY_USAGE: Final = Metric("process.memory.usage", "By", "Physical memory the process uses.")
+PROCESS_CPU_TIME: Final = Metric("process.cpu.time", "s", "CPU seconds by cpu.mode.")
+PROCESS_THREAD_COUNT: Final = Metric("process.thread.count", "{thread}", "Threads of the process.")
+PROCESS_OPEN_FILES: Final = Metric(
+    "process.unix.file_descriptor.count", "{file_descriptor}", "File descriptors the process holds."
+)
+CPU_MODE: Final = "cpu.mode"
+
+# -- instrumentors (ours) ----------------------------------------------------------------------
+EXCEPTION_EVENT: Final = "exception"  # the span event that carries EXCEPTION_TYPE and EXCEPTION_MESSAGE
+
+# -- database, names before the stable conventions (OTEL_SEMCONV_STABILITY_OPT_IN) --------------
+OLD_DB_SYSTEM: Final = "db.system"
+OLD_DB_NAME: Final = "db.name"
+OLD_DB_STATEMENT: Final = "db.statement"
+OLD_DB_OPERATION: Final = "db.operation"
+OLD_DB_SQL_TABLE: Final = "db.sql.table"
+OLD_DB_USER: Final = "db.user"
+OLD_NET_PEER_NAME: Final = "net.peer.name"
+OLD_NET_PEER_PORT: Final = "net.peer.port"

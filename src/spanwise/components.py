@@ -1,0 +1,67 @@
+"""Parts of the SDK that an environment variable names and an installed package provides."""
+
+from __future__ import annotations
+
+import logging
+import os
+from importlib.metadata import entry_points
+from typing import Any
+
+from opentelemetry.environment_variables import OTEL_PYTHON_ID_GENERATOR
+from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Sampler
+
+__all__ = ["id_generator", "sampler"]
+
+_logger = logging.getLogger("spanwise")
+
+# The specification's samplers, which the provider itself makes from the variables.
+_BUILT_IN = (
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+)
+
+
+def sampler() -> Sampler | None:
+    """The sampler of an installed package that ``OTEL_TRACES_SAMPLER`` names; None for the SDK's own."""
+    name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
+    if not name or name.lower() in _BUILT_IN:
+        return None
+    factory = _load("opentelemetry_traces_sampler", name, OTEL_TRACES_SAMPLER)
+    try:
+        made = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG)) if factory else None
+    except Exception as error:
+        _logger.warning("sampler %r failed (%s); the default one is used", name, error)
+        return None
+    return made if isinstance(made, Sampler) else None
+
+
+def id_generator() -> IdGenerator | None:
+    """The id generator that ``OTEL_PYTHON_ID_GENERATOR`` names; None for the SDK's random one."""
+    name = os.environ.get(OTEL_PYTHON_ID_GENERATOR, "").strip()
+    if not name or name == "random":
+        return None
+    cls = _load("opentelemetry_id_generator", name, OTEL_PYTHON_ID_GENERATOR)
+    return cls() if isinstance(cls, type) and issubclass(cls, IdGenerator) else None
+
+
+def _load(group: str, name: str, variable: str) -> Any:
+    found = {entry.name: entry for entry in entry_points(group=group)}
+    if name not in found:
+        _logger.warning(
+            "no %r is installed (%s); the default is used. Installed: %s",
+            name,
+            variable,
+            ", ".join(sorted(found)) or "none",
+        )
+        return None
+    try:
+        return found[name].load()
+    except Exception as error:
+        _logger.warning("%r cannot be loaded (%s): %s; the default is used", name, variable, error)
+        return None

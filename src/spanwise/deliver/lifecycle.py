@@ -1,0 +1,57 @@
+"""Fork, exit and SIGTERM: what happens to telemetry when a process splits or ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+__all__ = ["Lifecycle"]
+
+
+class Lifecycle:
+    """Ties delivery to the life of the process.
+
+    Args:
+        after_fork: called in a forked child, before it does anything else.
+        at_exit: delivers what waits; called once, at a normal exit or SIGTERM.
+    """
+
+    def __init__(self, after_fork: Callable[[], None], at_exit: Callable[[], None]) -> None:
+        self._after_fork = after_fork
+        self._at_exit = at_exit
+        self._done = False
+
+    def begin(self) -> None:
+        """Registers the hooks of the process."""
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+        atexit.register(self.end)
+        self._take_sigterm()
+
+    def end(self) -> None:
+        """Delivers what waits. Only the first call does anything."""
+        if not self._done:
+            self._done = True
+            atexit.unregister(self.end)
+            self._at_exit()
+
+    def _take_sigterm(self) -> None:
+        """Without a handler SIGTERM ends Python at once, with whatever is queued.
+
+        A handler of the application's own is never touched: one set before ours stays, and one set
+        later replaces ours.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return  # only the main thread may set handlers
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def _on_sigterm(self, number: int, _: FrameType | None) -> None:
+        self.end()
+        # Die of the signal, as without us: the exit status stays what the parent expects.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -1,0 +1,132 @@
+"""Builds the delivery of a process from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from spanwise.deliver.channel import Channel
+from spanwise.deliver.otlp_http import Client, Destination
+from spanwise.deliver.signals import LogDelivery, MetricDelivery, SpanDelivery
+from spanwise.deliver.worker import Worker
+from spanwise.encode.logs import encode_logs
+from spanwise.encode.metrics import encode_metrics
+from spanwise.encode.spans import encode_spans
+from spanwise.settings import Exporter, Settings
+
+__all__ = ["Pipeline", "destination"]
+
+DEFAULT_ENDPOINT = "http://localhost:4318"
+# Collections that wait for a destination that is down. Cumulative ones lose nothing when dropped;
+# at the default interval this is an hour of delta ones.
+METRIC_COLLECTIONS = 64
+
+
+def destination(exporter: Exporter, signal: str) -> Destination:
+    """The OTLP/HTTP destination of one signal.
+
+    The general endpoint gets the signal's path appended; a signal's own is taken as it is
+    (https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp).
+    """
+    url = exporter.endpoint or DEFAULT_ENDPOINT
+    if not exporter.endpoint_is_whole:
+        url = f"{url.rstrip('/')}/v1/{signal}"
+    return Destination(
+        url=url,
+        headers=exporter.headers,
+        gzip=exporter.compression == "gzip",
+        timeout=exporter.timeout / 1000,
+        certificate=exporter.certificate,
+        client_certificate=exporter.client_certificate,
+        client_key=exporter.client_key,
+    )
+
+
+class Pipeline:
+    """The delivery of the signals that go out over OTLP/HTTP.
+
+    Args:
+        settings: the process's settings.
+        signals: those of ``traces``, ``logs`` and ``metrics`` that go this way.
+
+    Raises:
+        ConfigurationError: an endpoint or a certificate file cannot be used.
+    """
+
+    def __init__(self, settings: Settings, signals: Sequence[str]) -> None:
+        self._exit_timeout = settings.exit_timeout / 1000
+        self._wakeup: Callable[[], None] = lambda: None
+        # In this order they are emptied at exit: the metrics, last, tell what became of the others.
+        order = [signal for signal in ("traces", "logs", "metrics") if signal in signals]
+        self.channels = {signal: self._channel(settings, signal) for signal in order}
+        self.span_processor = (
+            SpanDelivery(self.channels["traces"], self.flush) if "traces" in self.channels else None
+        )
+        self.log_processor = (
+            LogDelivery(self.channels["logs"], self.flush) if "logs" in self.channels else None
+        )
+        self.metric_reader: MetricDelivery | None = None
+        if "metrics" in self.channels:
+            self.metric_reader = MetricDelivery(
+                self.channels["metrics"],
+                self.flush,
+                self._active,
+                temporality=settings.metric_temporality,
+                exponential=settings.metric_histogram == "base2_exponential_bucket_histogram",
+            )
+        self._worker = Worker(
+            tuple(self.channels.values()),
+            self.metric_reader.collect if self.metric_reader is not None else None,
+            settings.metric_interval / 1000,
+        )
+        self._wakeup = self._worker.wake
+
+    def start(self) -> None:
+        """Starts the delivery thread, if there is anything to deliver."""
+        if self.channels:
+            self._worker.start()
+
+    def after_fork(self) -> None:
+        """In a forked child: an empty delivery with a thread of its own."""
+        for channel in self.channels.values():
+            channel.reset()
+        self._worker.reset()
+        self.start()
+
+    def flush(self, timeout: float) -> bool:
+        """Sends all that waits within ``timeout`` seconds; tells whether nothing is left."""
+        return self._worker.flush(timeout)
+
+    def shutdown(self) -> None:
+        """Delivers what the exit time-out allows, counts the rest as dropped, and ends."""
+        self._worker.shutdown(self._exit_timeout)
+
+    def _active(self) -> bool:
+        return any(
+            channel.waiting or channel.account.finished
+            for signal, channel in self.channels.items()
+            if signal != "metrics"
+        )
+
+    def _channel(self, settings: Settings, signal: str) -> Channel:
+        plans: dict[str, tuple[Callable[[Sequence[Any]], bytes], int, int, int]] = {
+            "traces": (encode_spans, settings.span_queue, settings.span_batch, settings.span_delay),
+            "logs": (encode_logs, settings.log_queue, settings.log_batch, settings.log_delay),
+            "metrics": (_encode_metrics, METRIC_COLLECTIONS, 1, 0),
+        }
+        encode, capacity, batch, delay = plans[signal]
+        to = destination(settings.exporter(signal), signal)
+        return Channel(
+            signal,
+            encode,
+            Client(to),
+            address=to.url,
+            capacity=capacity,
+            batch=batch,
+            delay=delay / 1000,
+            wake=lambda: self._wakeup(),
+        )
+
+
+def _encode_metrics(collections: Sequence[Any]) -> bytes:
+    return encode_metrics(collections[0])  # one collection is one request

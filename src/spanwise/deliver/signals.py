@@ -1,0 +1,158 @@
+"""The SDK's ends of the three channels: span processor, log processor, metric reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk.metrics import (
+    Counter,
+    Histogram,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+    UpDownCounter,
+)
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData
+from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from spanwise import names
+from spanwise.deliver.channel import Channel
+
+__all__ = ["LogDelivery", "MetricDelivery", "SpanDelivery"]
+
+_CUMULATIVE, _DELTA = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
+
+# Scopes that say nothing of the application's own work: see MetricDelivery.
+_OF_THE_PROCESS = frozenset((names.SCOPE_DELIVERY, names.SCOPE_PROCESS))
+
+Flush = Callable[[float], bool]
+
+
+class SpanDelivery(SpanProcessor):
+    """Hands ended, sampled spans to their channel.
+
+    Args:
+        channel: the traces' channel.
+        flush: sends all that waits within so many seconds; tells whether nothing is left.
+    """
+
+    def __init__(self, channel: Channel, flush: Flush) -> None:
+        self._offer = channel.offer
+        self._flush = flush
+        self._open = True
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Nothing happens when a span starts."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Takes a sampled span; one that is recorded but not sampled is not exported (specification)."""
+        context = span.context
+        if self._open and context is not None and context.trace_flags.sampled:
+            self._offer(span)
+
+    def shutdown(self) -> None:
+        """Sends what waits; later spans are not taken."""
+        self._flush(2.0)
+        self._open = False
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Sends what waits; tells whether nothing is left."""
+        return self._flush(timeout_millis / 1000)
+
+
+class LogDelivery(LogRecordProcessor):
+    """Hands log records to their channel. Arguments as for :class:`SpanDelivery`."""
+
+    def __init__(self, channel: Channel, flush: Flush) -> None:
+        self._offer = channel.offer
+        self._flush = flush
+        self._open = True
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Takes a record."""
+        if self._open:
+            self._offer(log_record)
+
+    def shutdown(self) -> None:
+        """Sends what waits; later records are not taken."""
+        self._flush(2.0)
+        self._open = False
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Sends what waits; tells whether nothing is left."""
+        return self._flush(timeout_millis / 1000)
+
+
+class MetricDelivery(MetricReader):
+    """Collects on the delivery thread and hands the result to its channel.
+
+    A process that has done nothing but exist stays silent: the parent of a debug reloader, a
+    pre-forking server's master, a supervisor of workers would else appear as one more instance of
+    the service. It reports from the first span or the first metric that is not about the process
+    or the delivery itself.
+
+    Args:
+        channel: the metrics' channel.
+        flush: as for :class:`SpanDelivery`.
+        active: tells whether the process has recorded a span or a log record.
+        temporality: ``cumulative``, ``delta`` or ``lowmemory``, as the specification defines them.
+        exponential: histograms are exponential ones by default.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        flush: Flush,
+        active: Callable[[], bool],
+        *,
+        temporality: str = "cumulative",
+        exponential: bool = False,
+    ) -> None:
+        preferred: dict[type, Aggregation] = {}
+        if exponential:
+            preferred[Histogram] = ExponentialBucketHistogramAggregation()
+        super().__init__(preferred_temporality=_temporality(temporality), preferred_aggregation=preferred)
+        self._offer = channel.offer
+        self._flush = flush
+        self._active = active
+        self._reporting = False
+        self._open = True
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> None:
+        if self._open and (self._reporting or self._has_work(metrics_data)):
+            self._offer(metrics_data)
+
+    def _has_work(self, data: MetricsData) -> bool:
+        self._reporting = self._active() or any(
+            scope_metrics.scope.name not in _OF_THE_PROCESS
+            for resource_metrics in data.resource_metrics
+            for scope_metrics in resource_metrics.scope_metrics
+        )
+        return self._reporting
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+        """Collects once more and sends it; later collections are not taken."""
+        self._flush(min(timeout_millis / 1000, 2.0))
+        self._open = False
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Collects now and sends it with all else that waits."""
+        return self._flush(timeout_millis / 1000)
+
+
+def _temporality(preference: str) -> dict[type, AggregationTemporality]:
+    """By instrument, as the OTLP metrics exporter's specification defines the three preferences."""
+    sums = _CUMULATIVE if preference == "cumulative" else _DELTA
+    observed = _DELTA if preference == "delta" else _CUMULATIVE
+    return {
+        Counter: sums,
+        Histogram: sums,
+        ObservableCounter: observed,
+        UpDownCounter: _CUMULATIVE,
+        ObservableUpDownCounter: _CUMULATIVE,
+        ObservableGauge: _CUMULATIVE,
+    }

@@ -1,0 +1,148 @@
+"""The delivery thread: one a process, for the three signals."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from spanwise.deliver.channel import WHAT, Channel
+
+__all__ = ["Worker"]
+
+_logger = logging.getLogger("spanwise.deliver")
+
+
+class Worker:
+    """Runs the channels and collects metrics on a daemon thread.
+
+    Args:
+        channels: in the order in which they are emptied at exit.
+        collect: collects metrics and offers them to their channel; None without metrics.
+        interval: seconds between two collections.
+    """
+
+    def __init__(
+        self, channels: Sequence[Channel], collect: Callable[[], Any] | None, interval: float
+    ) -> None:
+        self._channels = tuple(channels)
+        self._collect = collect
+        self._interval = interval
+        self._closed = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the thread and its locks: neither lives on in a forked child."""
+        self._wakeup = threading.Event()
+        self._flushes: list[tuple[threading.Event, float]] = []
+        self._stop_at: float | None = None
+        self._idle = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._next_collection = time.monotonic() + self._interval
+
+    def start(self) -> None:
+        """Starts the thread, unless it runs. At interpreter shutdown, when none can start, does nothing."""
+        with self._idle:
+            if self._closed or (self._thread is not None and self._thread.is_alive()):
+                return
+            thread = threading.Thread(target=self._run, name="spanwise-delivery", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return
+            self._thread = thread
+
+    def wake(self) -> None:
+        """Has the thread look at its channels now."""
+        self._wakeup.set()
+
+    def flush(self, timeout: float) -> bool:
+        """Sends all that waits and collects metrics once; waits for it.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Returns:
+            Whether nothing was left when it ended.
+        """
+        if self._closed or self._thread is None or not self._thread.is_alive():
+            return all(not channel.waiting for channel in self._channels)
+        if threading.current_thread() is self._thread:
+            return False  # a flush from a metric callback would wait for itself
+        done = threading.Event()
+        self._flushes.append((done, time.monotonic() + timeout))
+        self.wake()
+        return done.wait(timeout) and all(not channel.waiting for channel in self._channels)
+
+    def shutdown(self, timeout: float) -> None:
+        """Delivers what it can within ``timeout`` seconds, counts the rest as dropped, and ends."""
+        if self._closed:
+            return
+        deadline = time.monotonic() + timeout
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            self._stop_at = deadline
+            self.wake()
+            thread.join(timeout)
+        else:
+            with suppress_instrumentation():
+                self._empty(deadline)
+        self._closed = True
+        lost = {WHAT[channel.account.signal]: channel.abandon("exit") for channel in self._channels}
+        if any(lost.values()):
+            counts = ", ".join(f"{count} {what}" for what, count in lost.items() if count)
+            _logger.warning(
+                "not delivered at exit: %s. Check the destination; SPANWISE_EXIT_TIMEOUT gives it longer",
+                counts,
+            )
+
+    def _run(self) -> None:
+        # Nothing the delivery does may be traced: it would record spans about sending spans.
+        with suppress_instrumentation():
+            while self._stop_at is None:
+                try:
+                    self._turn()
+                except Exception:
+                    # A fault of ours must not end delivery for good; the pause keeps it from spinning.
+                    _logger.exception("delivery failed unexpectedly and goes on; please report this")
+                    time.sleep(1.0)
+            self._empty(self._stop_at)
+            for channel in self._channels:
+                channel.close()
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        wait = min((channel.due(now) for channel in self._channels), default=self._interval)
+        if self._collect is not None:
+            wait = min(wait, self._next_collection - now)
+        if wait > 0:
+            self._wakeup.wait(wait)
+        self._wakeup.clear()
+        if self._stop_at is not None:
+            return
+        flushes, self._flushes = self._flushes, []
+        if flushes:
+            self._empty(max(deadline for _, deadline in flushes))
+            for done, _ in flushes:
+                done.set()
+            return
+        now = time.monotonic()
+        if self._collect is not None and now >= self._next_collection:
+            self._next_collection = now + self._interval
+            self._collect()
+        for channel in self._channels:
+            if channel.due(now) <= 0:
+                channel.step(now)
+
+    def _empty(self, deadline: float) -> None:
+        """Empties every channel, the metrics' last: their counts then tell of all that went before."""
+        for channel in self._channels[:-1]:
+            channel.drain(deadline)
+        if self._collect is not None:
+            self._collect()
+        for channel in self._channels[-1:]:
+            channel.drain(deadline)

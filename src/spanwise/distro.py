@@ -1,0 +1,258 @@
+"""The composition root: builds everything from the settings, and starts it.
+
+All ways to launch end here: ``spanwise run`` and :func:`spanwise.configure` call :func:`launch`;
+``opentelemetry-instrument`` comes in by the entry points of :mod:`spanwise.entrypoints`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry._logs import set_logger_provider
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from spanwise import components, declarative, names, report, resource, settings
+from spanwise.deliver import exporters, selfmetrics
+from spanwise.deliver.lifecycle import Lifecycle
+from spanwise.deliver.pipeline import Pipeline, destination
+from spanwise.errors import SpanwiseError
+from spanwise.instrumentors.load import Outcome, load
+from spanwise.meters import process
+from spanwise.rating.verdict import compile_rules
+from spanwise.settings import Settings
+from spanwise.spans.provider import TracerProvider
+from spanwise.thresholds import load as thresholds_file
+from spanwise.thresholds.model import Thresholds
+
+__all__ = ["Launch", "current", "instrument", "launch", "start"]
+
+_logger = logging.getLogger("spanwise")
+
+# Comma-separated list of the convention groups whose stable names are used. contrib's instrumentors
+# still default to the old ones; a user's own choice wins.
+STABLE_CONVENTIONS = "http,database"
+
+
+@dataclass
+class Launch:
+    """What was started in this process, and what came of it.
+
+    Attributes:
+        settings: the settings that hold.
+        thresholds: the thresholds that hold; None where their file cannot be used.
+        service: the service as telemetry names it.
+        destinations: a line a signal: where it goes.
+        options: keyword arguments of ``instrument()`` by instrumentation.
+        outcomes: what became of each instrumentation.
+    """
+
+    settings: Settings
+    thresholds: Thresholds | None = None
+    service: str = "telemetry is off"
+    destinations: list[str] = field(default_factory=list)
+    options: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+    instrumented: bool = False
+
+
+current: Launch | None = None
+"""The process's launch, once there is one. A second :func:`start` changes nothing."""
+
+
+def launch(**arguments: Any) -> None:
+    """Starts telemetry and instruments every library. Never raises.
+
+    Args:
+        arguments: settings by field name (see :class:`spanwise.settings.Settings`).
+    """
+    start(**arguments)
+    instrument()
+
+
+def start(**arguments: Any) -> None:
+    """Makes the providers and starts the delivery, once a process. Never raises.
+
+    A fault of ours, or of a setting, costs telemetry and one logged error; the application runs.
+    """
+    global current
+    if current is not None:
+        return
+    try:
+        loaded, thresholds = _read(arguments)
+        current = Launch(loaded, thresholds)
+        if loaded.disabled:
+            return
+        # What users see of the stable conventions must not depend on the way of launching.
+        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", STABLE_CONVENTIONS)
+        if loaded.config_file:
+            _start_from_file(current, loaded.config_file)
+        else:
+            _start(current)
+    except SpanwiseError as error:
+        _switch_off()
+        _logger.error("no telemetry: %s", error)
+    except Exception:
+        _switch_off()
+        _logger.exception(
+            "no telemetry: spanwise could not start. The application goes on; please report this"
+        )
+
+
+def instrument() -> None:
+    """Instruments every installed library, once a process, and prints the start-up report. Never raises."""
+    if current is None or current.instrumented:
+        return
+    current.instrumented = True
+    try:
+        if not current.settings.disabled:
+            current.outcomes = load(current.settings, current.options)
+        if current.settings.startup_report:
+            held = thresholds_file.describe(current.thresholds) if current.thresholds else []
+            report.show(current.service, current.destinations, current.outcomes, held)
+    except Exception:
+        _logger.exception("instrumenting failed. The application goes on; please report this")
+
+
+def _switch_off() -> None:
+    # Instrumenting without a pipeline would cost the application time and give nothing.
+    if current is not None:
+        current.settings = replace(current.settings, disabled=True)
+
+
+def _read(arguments: dict[str, Any]) -> tuple[Settings, Thresholds | None]:
+    """Settings and thresholds. The thresholds file may hold settings, and a setting names the file."""
+    loaded = settings.load(arguments)
+    thresholds = None
+    path = Path(loaded.thresholds) if loaded.thresholds else Path("thresholds.yaml")
+    try:
+        thresholds = thresholds_file.load(
+            path if loaded.thresholds or path.is_file() else None, loaded.profile
+        )
+        if thresholds.settings:
+            loaded = settings.load(arguments, file=thresholds.settings)
+    except SpanwiseError as error:
+        _logger.error("no thresholds hold: %s", error)
+    for problem in loaded.problems:
+        _logger.warning("%s", problem)
+    return loaded, thresholds
+
+
+def _start_from_file(launched: Launch, path: str) -> None:
+    declared = declarative.apply(path)
+    loaded = launched.settings
+    launched.settings = replace(
+        loaded,
+        disabled=declared.disabled,
+        disabled_instrumentations=loaded.disabled_instrumentations + declared.denied,
+    )
+    launched.options.update(declared.options)
+    launched.service = f"configured by {path}"
+    launched.destinations.append(f"all signals: as {path} says")
+
+
+def _start(launched: Launch) -> None:
+    loaded = launched.settings
+    own = [
+        signal
+        for signal in settings.SIGNALS
+        for name in _exporter_names(loaded, signal)
+        if exporters.own_signal(name, loaded.exporter(signal))
+    ]
+    pipeline = Pipeline(loaded, own)
+    described = resource.detect()
+    launched.service = str(described.attributes.get(names.SERVICE_NAME, ""))
+    closing = [
+        _start_traces(launched, pipeline, described),
+        _start_logs(launched, pipeline, described),
+        _start_metrics(launched, pipeline, described),
+    ]
+
+    def at_exit() -> None:
+        pipeline.shutdown()
+        for shutdown in closing:
+            shutdown()
+
+    Lifecycle(pipeline.after_fork, at_exit).begin()
+    pipeline.start()
+    if not _exporter_names(loaded, "logs"):
+        # Without an exporter the log handler would cost a record on each call for nothing.
+        launched.options["logging"] = {"enable_log_auto_instrumentation": False}
+
+
+def _start_traces(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
+    verdict = None
+    if launched.thresholds is not None:
+        verdict = compile_rules(thresholds_file.lower(launched.thresholds))
+    provider = TracerProvider(
+        resource=described,
+        shutdown_on_exit=False,
+        sampler=components.sampler(),
+        id_generator=components.id_generator(),
+        verdict=verdict,
+    )
+    if pipeline.span_processor is not None:
+        provider.add_span_processor(pipeline.span_processor)
+    for exporter in _others(launched, "traces"):
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return provider.shutdown
+
+
+def _start_logs(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
+    provider = LoggerProvider(resource=described, shutdown_on_exit=False)
+    if pipeline.log_processor is not None:
+        provider.add_log_record_processor(pipeline.log_processor)
+    for exporter in _others(launched, "logs"):
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    set_logger_provider(provider)
+    return provider.shutdown
+
+
+def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
+    readers: list[MetricReader] = [] if pipeline.metric_reader is None else [pipeline.metric_reader]
+    for exporter in _others(launched, "metrics"):
+        if isinstance(exporter, MetricReader):
+            readers.append(exporter)
+        else:
+            interval = launched.settings.metric_interval
+            readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
+    provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False)
+    metrics.set_meter_provider(provider)
+    if readers:
+        selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
+        if launched.settings.process_meters:
+            process.observe(provider.get_meter(names.SCOPE_PROCESS))
+    return provider.shutdown
+
+
+def _exporter_names(loaded: Settings, signal: str) -> Sequence[str]:
+    chosen: Sequence[str] = getattr(loaded, f"{signal}_exporter")
+    return [name for name in chosen if name != "none"]
+
+
+def _others(launched: Launch, signal: str) -> list[Any]:
+    """The signal's exporters besides our own delivery. One that cannot be made costs one error."""
+    made = []
+    exporter = launched.settings.exporter(signal)
+    for name in _exporter_names(launched.settings, signal):
+        if exporters.own_signal(name, exporter):
+            launched.destinations.append(f"{signal}: {destination(exporter, signal).url}")
+            continue
+        try:
+            made.append(exporters.make(signal, name, exporter))
+            launched.destinations.append(f"{signal}: exporter {name} ({exporter.protocol})")
+        except SpanwiseError as error:
+            _logger.error("%s do not go to %s: %s", signal, name, error)
+            launched.destinations.append(f"{signal}: NOT to {name}: {error}")
+    return made

@@ -1,0 +1,29 @@
+"""The one call that starts telemetry from code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["configure"]
+
+
+def configure(**settings: Any) -> None:
+    """Starts telemetry in this process and instruments every installed library.
+
+    The same as launching with ``spanwise run`` or ``opentelemetry-instrument``. Call it before the
+    application imports what it uses, or at least before it makes its Flask applications. A second
+    call, and one in a process that was launched with telemetry, changes nothing. Never raises: what
+    cannot be used is logged, and the application goes on.
+
+    Args:
+        settings: settings by name, over the environment: ``endpoint="http://collector:4318"``,
+            ``enabled_instrumentations="flask,sqlalchemy"``. See the README's table.
+
+    Example:
+        >>> import spanwise
+        >>> spanwise.configure(endpoint="http://localhost:4318", startup_report=True)
+    """
+    # Imported on the call: the package's other uses (the commands, the names) need no SDK.
+    from spanwise import distro
+
+    distro.launch(**settings)

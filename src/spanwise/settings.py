@@ -1,0 +1,328 @@
+"""Every setting of spanwise, once: its environment variable, type, default and meaning.
+
+Order of precedence: argument of :func:`spanwise.configure` > environment > ``settings:`` of the
+thresholds file > default. Where OpenTelemetry's specification has a variable, that one is used and
+means what it says there (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/);
+``SPANWISE_…`` names exist only for what it has none for.
+
+A value that cannot be used never stops the application: it is reported in :attr:`Settings.problems`
+and the next source in the order of precedence holds, as the specification asks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+__all__ = ["Exporter", "Settings", "documentation", "load"]
+
+SIGNALS = ("traces", "metrics", "logs")
+_OTLP = "OTEL_EXPORTER_OTLP_"
+
+
+def _boolean(text: str) -> bool:
+    # The specification: only "true", case-insensitive, is true; our own settings also take 1/yes/on.
+    lowered = text.strip().lower()
+    if lowered in ("true", "1", "yes", "on"):
+        return True
+    if lowered in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("expected true or false")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise ValueError("expected a whole number above 0")
+    return number
+
+
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("expected a whole number, 0 or more")
+    return number
+
+
+def _headers(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for part in _names(text):
+        key, separator, value = part.partition("=")
+        if not separator or not key.strip():
+            raise ValueError("expected key=value pairs separated by commas")
+        pairs.append((unquote(key.strip()).lower(), unquote(value.strip())))
+    return tuple(pairs)
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        value = text.strip().lower()
+        if value not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+_PROTOCOL = _one_of("http/protobuf", "grpc", "http/json")
+_COMPRESSION = _one_of("none", "gzip")
+
+
+def _setting(env: str, default: Any, doc: str, parse: Callable[[str], Any] = str) -> Any:
+    return dataclasses.field(default=default, metadata={"env": env, "doc": doc, "parse": parse})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporter:
+    """Where and how one signal is sent over OTLP.
+
+    Each setting has a general variable, ``OTEL_EXPORTER_OTLP_<NAME>``, and one for each signal,
+    ``OTEL_EXPORTER_OTLP_<SIGNAL>_<NAME>``, which wins. As arguments: ``endpoint`` and ``traces_endpoint``.
+    """
+
+    protocol: str = _setting("PROTOCOL", "http/protobuf", "`http/protobuf` or `grpc`", _PROTOCOL)
+    endpoint: str = _setting(
+        "ENDPOINT",
+        "",
+        "base URL, to which `/v1/traces` and so on is added (a signal's own is taken whole);"
+        " unset: port 4318 of localhost, 4317 for gRPC",
+    )
+    headers: tuple[tuple[str, str], ...] = _setting(
+        "HEADERS", (), "`key=value,…` sent with every export", _headers
+    )
+    compression: str = _setting("COMPRESSION", "none", "`none` or `gzip`", _COMPRESSION)
+    timeout: int = _setting("TIMEOUT", 10_000, "longest wait for one answer, in ms", _positive)
+    certificate: str | None = _setting(
+        "CERTIFICATE", None, "file with the authorities trusted for the server"
+    )
+    client_certificate: str | None = _setting(
+        "CLIENT_CERTIFICATE", None, "our certificate, where the server asks for one"
+    )
+    client_key: str | None = _setting("CLIENT_KEY", None, "its private key")
+    endpoint_is_whole: bool = False  # a signal's own endpoint gets no path appended
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of a process, read once at start.
+
+    Each field's metadata holds its variable and meaning; :func:`documentation` lists them and the
+    README's table is checked against it.
+    """
+
+    # -- what runs --------------------------------------------------------------------------
+    disabled: bool = _setting(
+        "OTEL_SDK_DISABLED", False, "`true`: no telemetry and no instrumentation", _boolean
+    )
+    config_file: str | None = _setting(
+        "OTEL_CONFIG_FILE",
+        None,
+        "declarative configuration; then it alone configures the SDK (`spanwise[config-file]`)",
+    )
+    startup_report: bool = _setting(
+        "SPANWISE_STARTUP_REPORT",
+        False,
+        "`1`: print what was instrumented, where data goes, which thresholds hold",
+        _boolean,
+    )
+    thresholds: str | None = _setting(
+        "SPANWISE_THRESHOLDS",
+        None,
+        "thresholds file; unset: `thresholds.yaml` in the working folder, else the shipped defaults",
+    )
+    profile: str | None = _setting(
+        "SPANWISE_PROFILE", None, "profile of the thresholds file, over its `profile:`"
+    )
+    enabled_instrumentations: tuple[str, ...] = _setting(
+        "SPANWISE_ENABLED_INSTRUMENTATIONS",
+        (),
+        "only these instrumentations are loaded, by entry-point name; unset: all",
+        _names,
+    )
+    disabled_instrumentations: tuple[str, ...] = _setting(
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+        (),
+        "these instrumentations are not loaded; `*` is all",
+        _names,
+    )
+    contrib_instrumentations: tuple[str, ...] = _setting(
+        "SPANWISE_CONTRIB_INSTRUMENTATIONS",
+        (),
+        "for these libraries contrib's instrumentor is used instead of ours",
+        _names,
+    )
+    process_meters: bool = _setting(
+        "SPANWISE_PROCESS_METERS", True, "memory, CPU, threads and files of the process", _boolean
+    )
+
+    # -- where data goes --------------------------------------------------------------------
+    traces_exporter: tuple[str, ...] = _setting(
+        "OTEL_TRACES_EXPORTER", ("otlp",), "`otlp`, `console`, `none` or an installed exporter's name", _names
+    )
+    metrics_exporter: tuple[str, ...] = _setting(
+        "OTEL_METRICS_EXPORTER", ("otlp",), "the same, for metrics", _names
+    )
+    logs_exporter: tuple[str, ...] = _setting("OTEL_LOGS_EXPORTER", ("otlp",), "the same, for logs", _names)
+    traces: Exporter = Exporter()
+    metrics: Exporter = Exporter()
+    logs: Exporter = Exporter()
+
+    # -- how it is sent ---------------------------------------------------------------------
+    # The specification's 2,048 holds 0.2 s at 10,000 spans a second: one slow answer would drop spans.
+    span_queue: int = _setting(
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        65_536,
+        "spans held at most; beyond, they are dropped and counted",
+        _positive,
+    )
+    span_batch: int = _setting(
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, "spans in one request at most", _positive
+    )
+    span_delay: int = _setting(
+        "OTEL_BSP_SCHEDULE_DELAY", 5_000, "longest wait before spans are sent, in ms", _not_negative
+    )
+    log_queue: int = _setting("OTEL_BLRP_MAX_QUEUE_SIZE", 16_384, "log records held at most", _positive)
+    log_batch: int = _setting(
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512, "log records in one request at most", _positive
+    )
+    log_delay: int = _setting(
+        "OTEL_BLRP_SCHEDULE_DELAY", 1_000, "longest wait before log records are sent, in ms", _not_negative
+    )
+    metric_interval: int = _setting(
+        "OTEL_METRIC_EXPORT_INTERVAL", 60_000, "time between two exports of metrics, in ms", _positive
+    )
+    metric_temporality: str = _setting(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "cumulative",
+        "`cumulative`, `delta` or `lowmemory`",
+        _one_of("cumulative", "delta", "lowmemory"),
+    )
+    metric_histogram: str = _setting(
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        "explicit_bucket_histogram",
+        "`explicit_bucket_histogram` or `base2_exponential_bucket_histogram`",
+        _one_of("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+    )
+    exit_timeout: int = _setting(
+        "SPANWISE_EXIT_TIMEOUT", 2_000, "longest wait at exit for what is still unsent, in ms", _not_negative
+    )
+
+    problems: tuple[str, ...] = ()
+
+    def exporter(self, signal: str) -> Exporter:
+        """Where and how ``signal`` (``traces``, ``metrics`` or ``logs``) is sent."""
+        exporter: Exporter = getattr(self, signal)
+        return exporter
+
+
+def _fields(of: type) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(of) if field.metadata]
+
+
+def _known_names() -> list[str]:
+    general = [field.name for field in _fields(Exporter)]
+    return (
+        [field.name for field in _fields(Settings)]
+        + general
+        + [f"{signal}_{name}" for signal in SIGNALS for name in general]
+    )
+
+
+class _Reader:
+    """Looks a setting up in its sources, lowest first, and keeps what could not be used."""
+
+    def __init__(
+        self, arguments: Mapping[str, object], environ: Mapping[str, str], file: Mapping[str, object]
+    ) -> None:
+        self.arguments, self.environ, self.file = arguments, environ, file
+        self.problems: list[str] = []
+
+    def read(self, name: str, variable: str, parse: Callable[[str], Any]) -> Any:
+        """The value that holds, or None where no source has one that can be used."""
+        found = None
+        for place, value in (
+            (f"thresholds file, settings: {name}", self.file.get(name)),
+            # The specification: an empty variable counts as not set.
+            (variable, self.environ.get(variable, "").strip() or None),
+            (f"argument {name}", self.arguments.get(name)),
+        ):
+            if value is None:
+                continue
+            text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            try:
+                found = parse(text)
+            except ValueError as error:
+                problem = f"{text!r} cannot be used ({place}): {error}. The next source or the default holds"
+                self.problems.append(problem)
+        return found
+
+
+def load(
+    arguments: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    file: Mapping[str, object] | None = None,
+) -> Settings:
+    """Reads all settings.
+
+    Args:
+        arguments: by field name, for example ``{"endpoint": "http://collector:4318"}``.
+        environ: environment variables; the process's own by default.
+        file: the ``settings:`` mapping of the thresholds file, by field name.
+
+    Returns:
+        One frozen object. What could not be used is told in its ``problems``.
+    """
+    reader = _Reader(arguments or {}, os.environ if environ is None else environ, file or {})
+    known = _known_names()
+    for label, source in (("thresholds file, settings", reader.file), ("argument", reader.arguments)):
+        for name in source:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}"
+                reader.problems.append(f"unknown setting {name!r} ({label}). {hint}")
+
+    values: dict[str, Any] = {}
+    for field in _fields(Settings):
+        value = reader.read(field.name, field.metadata["env"], field.metadata["parse"])
+        if value is not None:
+            values[field.name] = value
+    general = {
+        field.name: reader.read(field.name, f"{_OTLP}{field.metadata['env']}", field.metadata["parse"])
+        for field in _fields(Exporter)
+    }
+    for signal in SIGNALS:
+        chosen: dict[str, Any] = {name: value for name, value in general.items() if value is not None}
+        for field in _fields(Exporter):
+            variable = f"{_OTLP}{signal.upper()}_{field.metadata['env']}"
+            value = reader.read(f"{signal}_{field.name}", variable, field.metadata["parse"])
+            if value is not None:
+                chosen[field.name] = value
+                if field.name == "endpoint":
+                    chosen["endpoint_is_whole"] = True
+        values[signal] = Exporter(**chosen)
+    return Settings(**values, problems=tuple(reader.problems))
+
+
+def documentation() -> list[tuple[str, str, str]]:
+    """Every setting as (environment variable, default, meaning), in the order of this file.
+
+    An exporter setting's ``<SIGNAL>_`` form is told by the general one's row.
+    """
+    rows = []
+    for prefix, owner in (("", Settings), (_OTLP, Exporter)):
+        for field in _fields(owner):
+            default = field.default
+            shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default or "")
+            if isinstance(default, (bool, int)):
+                shown = str(default).lower()
+            rows.append((prefix + field.metadata["env"], shown, field.metadata["doc"]))
+    return rows
