@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 __all__ = ["configure"]
@@ -24,6 +25,9 @@ def configure(**settings: Any) -> None:
         >>> spanwise.configure(endpoint="http://localhost:4318", startup_report=True)
     """
     # Imported on the call: the package's other uses (the commands, the names) need no SDK.
-    from spanwise import distro
-
+    try:
+        from spanwise import distro
+    except Exception as error:  # an OpenTelemetry package of a version that does not fit, or half installed
+        logging.getLogger("spanwise").error("no telemetry: spanwise cannot be imported: %r", error)
+        return
     distro.launch(**settings)

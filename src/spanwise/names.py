@@ -144,3 +144,11 @@ OLD_DB_SQL_TABLE: Final = "db.sql.table"
 OLD_DB_USER: Final = "db.user"
 OLD_NET_PEER_NAME: Final = "net.peer.name"
 OLD_NET_PEER_PORT: Final = "net.peer.port"
+
+# -- what the Collector's span metrics connector makes of spans -----------------------------------
+# https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/connector/spanmetricsconnector
+SPAN_METRICS_CALLS: Final = Metric(
+    "traces.span.metrics.calls", "{call}", "Spans, by name, kind and status.", "collector"
+)
+SPAN_METRICS_DURATION: Final = Metric("traces.span.metrics.duration", "s", "Duration of spans.", "collector")
+SPAN_METRICS_NAMESPACE: Final = "traces.span.metrics"

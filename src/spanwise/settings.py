@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 __all__ = ["Exporter", "Settings", "documentation", "load"]
 
@@ -25,8 +25,16 @@ SIGNALS = ("traces", "metrics", "logs")
 _OTLP = "OTEL_EXPORTER_OTLP_"
 
 
+def _specified_boolean(text: str) -> bool:
+    # The specification: only "true", case-insensitive, is true.
+    lowered = text.strip().lower()
+    if lowered not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return lowered == "true"
+
+
 def _boolean(text: str) -> bool:
-    # The specification: only "true", case-insensitive, is true; our own settings also take 1/yes/on.
+    # For our own settings, which also take 1/yes/on.
     lowered = text.strip().lower()
     if lowered in ("true", "1", "yes", "on"):
         return True
@@ -121,7 +129,7 @@ class Settings:
 
     # -- what runs --------------------------------------------------------------------------
     disabled: bool = _setting(
-        "OTEL_SDK_DISABLED", False, "`true`: no telemetry and no instrumentation", _boolean
+        "OTEL_SDK_DISABLED", False, "`true`: no telemetry and no instrumentation", _specified_boolean
     )
     config_file: str | None = _setting(
         "OTEL_CONFIG_FILE",
@@ -237,6 +245,13 @@ def _known_names() -> list[str]:
     )
 
 
+def _as_text(value: object) -> str:
+    """A value of an argument or of the file, written as a variable would have it."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{quote(str(key))}={quote(str(each))}" for key, each in value.items())
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
 class _Reader:
     """Looks a setting up in its sources, lowest first, and keeps what could not be used."""
 
@@ -257,11 +272,13 @@ class _Reader:
         ):
             if value is None:
                 continue
-            text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            text = _as_text(value)
             try:
                 found = parse(text)
             except ValueError as error:
-                problem = f"{text!r} cannot be used ({place}): {error}. The next source or the default holds"
+                # Headers carry tokens: a mistyped one must not end up in a log.
+                shown = "the value" if name.endswith("headers") else repr(text)
+                problem = f"{shown} cannot be used ({place}): {error}. The next source or the default holds"
                 self.problems.append(problem)
         return found
 

@@ -23,7 +23,7 @@ def _run_the_users() -> None:
 
 try:
     from spanwise import configure
-except ImportError as error:  # another interpreter than the one spanwise is installed in
+except Exception as error:  # another interpreter than the one spanwise is installed in
     print(f"spanwise: no telemetry from {sys.executable}: {error}", file=sys.stderr)
 else:
     configure()

@@ -23,12 +23,13 @@ class Account:
 
     def __init__(self, signal: str) -> None:
         self.signal = signal
-        self._lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
         """Starts from zero: a forked child has recorded nothing yet."""
-        self._lock = threading.Lock()  # the parent's may have been held by another thread at the fork
+        # New: the parent's may have been held by another thread at the fork. Reentrant: SIGTERM's handler
+        # counts what is lost at exit, perhaps on top of the very call that holds the lock.
+        self._lock = threading.RLock()
         self.delivered = 0
         self.dropped: Counter[str] = Counter()
         self.retried = 0

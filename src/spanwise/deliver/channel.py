@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -67,6 +68,9 @@ class Channel:
         self._capacity = capacity
         self._batch = min(batch, capacity)
         self._delay = delay
+        # How many must wait already for one more to wake the thread: a full batch, or, without a
+        # delay, any.
+        self._wake_at = self._batch - 1 if delay > 0 else 0
         self._wake = wake
         self._backoff = Backoff()
         self.reset()
@@ -90,7 +94,7 @@ class Channel:
             self.account.drop(1, "queue_full")
             return
         self._queue.append(item)
-        if waiting >= self._batch and not self._woken:
+        if waiting >= self._wake_at and not self._woken:
             self._woken = True
             self._wake()
 
@@ -103,8 +107,13 @@ class Channel:
         """Seconds until the channel has something to do (0 or less: now)."""
         if self._items:
             return self._not_before - now
-        if len(self._queue) >= self._batch:
-            return max(0.0, self._not_before - now)
+        waiting = len(self._queue)
+        if waiting >= self._batch:
+            return self._not_before - now
+        if not waiting:
+            # Nothing is due. Look again after a delay; without one, an offer wakes the thread. An
+            # answer of 0 here would have the thread spin and take the application's time.
+            return max(self._next - now, self._delay) if self._delay > 0 else math.inf
         return max(self._next, self._not_before) - now
 
     def step(self, now: float) -> None:
@@ -192,14 +201,16 @@ class Channel:
         if answer.delivered:
             self._took(answer)
         else:
+            # Once a reason: the warning is itself a log record, which the same server would refuse.
+            if answer.reason not in account.drops():
+                _logger.warning(
+                    "%s refused %d %s (%s): they and later ones like them are dropped, and counted",
+                    self._address,
+                    self._items,
+                    self._what,
+                    answer.reason,
+                )
             account.drop(self._items, answer.reason)
-            _logger.warning(
-                "%s refused %d %s (%s): they are dropped",
-                self._address,
-                self._items,
-                self._what,
-                answer.reason,
-            )
         self._items, self._body = 0, b""
         return True
 

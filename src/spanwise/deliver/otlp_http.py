@@ -91,12 +91,12 @@ class Client:
         self._tls = self._make_tls() if self._url.scheme == "https" else None
         self._target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
         self._headers = {
-            "Content-Type": "application/x-protobuf",
-            "User-Agent": names.USER_AGENT,
-            **dict(destination.headers),
+            "content-type": "application/x-protobuf",
+            "user-agent": names.USER_AGENT,
+            **{name.lower(): value for name, value in destination.headers},
         }
         if destination.gzip:
-            self._headers["Content-Encoding"] = "gzip"
+            self._headers["content-encoding"] = "gzip"
         self._connection: http.client.HTTPConnection | None = None
 
     def send(self, body: bytes, timeout: float | None = None) -> Answer:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,7 +40,7 @@ class Worker:
     def reset(self) -> None:
         """Forgets the thread and its locks: neither lives on in a forked child."""
         self._wakeup = threading.Event()
-        self._flushes: list[tuple[threading.Event, float]] = []
+        self._flushes: deque[tuple[threading.Event, float]] = deque()
         self._stop_at: float | None = None
         self._idle = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -120,11 +122,12 @@ class Worker:
         if self._collect is not None:
             wait = min(wait, self._next_collection - now)
         if wait > 0:
-            self._wakeup.wait(wait)
+            self._wakeup.wait(None if wait == math.inf else wait)
         self._wakeup.clear()
         if self._stop_at is not None:
             return
-        flushes, self._flushes = self._flushes, []
+        # One by one: a list swapped for a new one would lose a flush that is just being asked for.
+        flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
         if flushes:
             self._empty(max(deadline for _, deadline in flushes))
             for done, _ in flushes:

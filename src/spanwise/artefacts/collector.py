@@ -1,0 +1,274 @@
+"""The Collector's gateway configuration: rates, measures, then samples.
+
+Built as a tree of plain values and written by the YAML library. Nothing of the thresholds file becomes
+a key, a component or a reference: its text stands only in OTTL string literals.
+Components and their options are those of v0.145.0, of collector/builder.yaml and of the contrib image.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import yaml
+
+from spanwise import names
+from spanwise.artefacts.environment import Env, escaped
+from spanwise.artefacts.rating import statements
+from spanwise.artefacts.stamp import stamp
+from spanwise.rules.model import MetricRule, Rule, Sampling, SpanRule
+
+__all__ = ["buckets", "gateway"]
+
+# S4a's buckets, 0.1 to 10 s, and below them those of the semantic conventions' HTTP metrics, because
+# database and cache calls are faster than any of S4a's. In nanoseconds.
+_MS: Final = 1_000_000
+_BUCKETS: Final = tuple(
+    each * _MS for each in (5, 10, 25, 50, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000)
+)
+
+# What span metrics are told apart by. Only names whose values are few: each new value is a new series.
+DIMENSIONS: Final = (
+    names.HTTP_ROUTE,
+    names.HTTP_REQUEST_METHOD,
+    names.HTTP_RESPONSE_STATUS_CODE,
+    names.DB_SYSTEM_NAME,
+    names.DB_OPERATION_NAME,
+    names.SERVER_ADDRESS,
+    names.RATING,
+    names.RATING_RULE,
+)
+
+_NUM_TRACES: Final = 50_000
+
+_COMMENTS: Final = {
+    "extensions": """\
+file_storage keeps the queue to Jaeger over a restart. Without it, what Jaeger has not taken is lost.""",
+    "receivers": """\
+Loopback unless the environment says otherwise. OTLP has no authentication here: put a proxy before it,
+or keep it on a private network.""",
+    "processors": """\
+memory_limiter stands first in every pipeline, or the Collector is killed instead of refusing data that
+the senders would send again.
+transform/threshold gives the verdict that the process gives: the same rules, compared in nanoseconds.
+transform/service names the service on each of the application's own series, as span metrics do.
+transform/instance takes the instance off span metrics, which are counted for all instances together.
+tail_sampling: decision_wait must outlast a trace's slowest span, or that span is not part of the
+decision. A trace beyond num_traces is dropped undecided. The caches remember decisions for late spans;
+at their default of 0, late spans of a decided trace are decided anew, and traces arrive in parts.""",
+    "connectors": """\
+They stand before sampling: counts and histograms cover every span, not the kept ones. Each edge of the
+thresholds is a bucket, so a share above a limit is exact. Two spans differ in a series only by the
+dimensions; adding one with many values multiplies the series. resource_metrics_key_attributes: without
+them, each restart of a process starts a new series.""",
+    "exporters": """\
+The queue to Jaeger is on disk, counted in requests, and retried without end.
+debug prints how many log records came; give the logs pipeline an otlp_http exporter to store them.""",
+    "service": """\
+traces/in → rating → span metrics, service graph → traces/kept → tail sampling → Jaeger.
+The Collector's own metrics are on SPANWISE_TELEMETRY_HOST and SPANWISE_TELEMETRY_PORT.""",
+}
+
+
+def gateway(rules: tuple[Rule, ...]) -> str:
+    """The gateway's configuration as YAML text."""
+    sampling = next(rule for rule in rules if isinstance(rule, Sampling))
+    sections: dict[str, Any] = {
+        "extensions": _extensions(),
+        "receivers": {
+            "otlp": {
+                "protocols": {
+                    "grpc": {"endpoint": Env("SPANWISE_OTLP_GRPC", "127.0.0.1:4317")},
+                    "http": {"endpoint": Env("SPANWISE_OTLP_HTTP", "127.0.0.1:4318")},
+                }
+            }
+        },
+        "processors": _processors(rules, sampling),
+        "connectors": _connectors(rules),
+        "exporters": _exporters(),
+        "service": _service(),
+    }
+    text = [stamp(rules)]
+    for name, section in sections.items():
+        comment = "".join(f"# {line}\n" for line in _COMMENTS[name].splitlines())
+        body = yaml.safe_dump({name: escaped(section)}, sort_keys=False, width=1_000_000)
+        text.append(f"{comment}{body}")
+    return "\n".join(text)
+
+
+def buckets(rules: tuple[Rule, ...]) -> list[int]:
+    """The histogram's edges in nanoseconds: the usual ones, and every limit on a duration."""
+    edges = set(_BUCKETS)
+    for rule in rules:
+        if isinstance(rule, SpanRule):
+            edges.update(limit for _, limit in rule.edges)
+        elif isinstance(rule, MetricRule) and rule.form == "quantile" and rule.series.unit == "s":
+            edges.add(round(rule.limit * 1_000_000_000))
+    return sorted(edge for edge in edges if edge > 0)
+
+
+def _duration(nanoseconds: int) -> str:
+    for unit, size in (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)):
+        if nanoseconds % size == 0:
+            return f"{nanoseconds // size}{unit}"
+    return f"{nanoseconds}ns"
+
+
+def _extensions() -> dict[str, Any]:
+    return {
+        "health_check": {"endpoint": Env("SPANWISE_HEALTH_LISTEN", "127.0.0.1:13133")},
+        "file_storage": {
+            "directory": Env("SPANWISE_STORAGE_DIR", "./collector-storage"),
+            "create_directory": True,
+        },
+    }
+
+
+def _processors(rules: tuple[Rule, ...], sampling: Sampling) -> dict[str, Any]:
+    service = f'"{names.SERVICE_NAME}"'
+    resource = f"resource.attributes[{service}]"
+    return {
+        "memory_limiter": {"check_interval": "1s", "limit_percentage": 75, "spike_limit_percentage": 20},
+        "transform/threshold": {
+            # A statement that fails on one span must not lose the others.
+            "error_mode": "ignore",
+            "trace_statements": [{"context": "span", "statements": statements(rules)}],
+        },
+        "transform/service": {
+            "error_mode": "ignore",
+            "metric_statements": [
+                {
+                    "context": "datapoint",
+                    "statements": [
+                        f"set(datapoint.attributes[{service}], {resource}) where {resource} != nil"
+                    ],
+                }
+            ],
+        },
+        "transform/instance": {
+            "error_mode": "ignore",
+            "metric_statements": [
+                {
+                    "context": "resource",
+                    "statements": [f'delete_key(resource.attributes, "{names.SERVICE_INSTANCE_ID}")'],
+                }
+            ],
+        },
+        "tail_sampling": {
+            "decision_wait": Env("SPANWISE_DECISION_WAIT", _duration(sampling.decision_wait)),
+            "num_traces": Env("SPANWISE_NUM_TRACES", _NUM_TRACES),
+            "decision_cache": {
+                "sampled_cache_size": 10 * _NUM_TRACES,
+                "non_sampled_cache_size": 10 * _NUM_TRACES,
+            },
+            "policies": _policies(sampling),
+        },
+        "batch": {"send_batch_size": 2048, "send_batch_max_size": 4096, "timeout": "1s"},
+    }
+
+
+def _policies(sampling: Sampling) -> list[dict[str, Any]]:
+    policies: list[dict[str, Any]] = []
+    if "error" in sampling.keep:
+        policies.append({"name": "error", "type": "status_code", "status_code": {"status_codes": ["ERROR"]}})
+    ratings = [each for each in sampling.keep if each != "error"]
+    if ratings:
+        policies.append(
+            {
+                "name": "rated",
+                "type": "string_attribute",
+                "string_attribute": {"key": names.RATING, "values": ratings},
+            }
+        )
+    policies.append(
+        {
+            "name": "baseline",
+            "type": "probabilistic",
+            "probabilistic": {"sampling_percentage": Env("SPANWISE_BASELINE", sampling.baseline)},
+        }
+    )
+    return policies
+
+
+def _connectors(rules: tuple[Rule, ...]) -> dict[str, Any]:
+    edges = [_duration(edge) for edge in buckets(rules)]
+    return {
+        "spanmetrics": {
+            "namespace": names.SPAN_METRICS_NAMESPACE,
+            "histogram": {"unit": "s", "explicit": {"buckets": edges}},
+            "dimensions": [{"name": each} for each in DIMENSIONS],
+            "exemplars": {"enabled": True, "max_per_data_point": 5},
+            "resource_metrics_key_attributes": [
+                names.SERVICE_NAME,
+                names.SERVICE_NAMESPACE,
+                names.DEPLOYMENT_ENVIRONMENT,
+            ],
+            # Beyond it, spans are counted in one overflow series: sums stay right, memory stays bounded.
+            "aggregation_cardinality_limit": 20_000,
+            "metrics_flush_interval": Env("SPANWISE_METRICS_FLUSH", "15s"),
+        },
+        "servicegraph": {
+            "latency_histogram_buckets": edges,
+            # How long one half of a call waits for the other, and how many wait at a time.
+            "store": {"ttl": "10s", "max_items": 20_000},
+            "metrics_flush_interval": Env("SPANWISE_METRICS_FLUSH", "15s"),
+        },
+        "forward/kept": {},
+    }
+
+
+def _exporters() -> dict[str, Any]:
+    return {
+        "otlp_grpc/jaeger": {
+            "endpoint": Env("SPANWISE_JAEGER_ENDPOINT", "127.0.0.1:4319"),
+            "tls": {"insecure": Env("SPANWISE_JAEGER_INSECURE", "true")},
+            "sending_queue": {"enabled": True, "storage": "file_storage", "queue_size": 5_000},
+            "retry_on_failure": {"enabled": True, "max_interval": "30s", "max_elapsed_time": "0s"},
+        },
+        "prometheus": {
+            "endpoint": Env("SPANWISE_PROMETHEUS_LISTEN", "127.0.0.1:8889"),
+            "enable_open_metrics": True,  # the only exposition format with exemplars
+            "add_metric_suffixes": True,
+        },
+        "debug": {"verbosity": "basic"},
+    }
+
+
+def _service() -> dict[str, Any]:
+    def pipeline(receivers: list[str], processors: list[str], exporters: list[str]) -> dict[str, Any]:
+        return {"receivers": receivers, "processors": processors, "exporters": exporters}
+
+    return {
+        "extensions": ["health_check", "file_storage"],
+        "pipelines": {
+            "traces/in": pipeline(
+                ["otlp"],
+                ["memory_limiter", "transform/threshold"],
+                ["spanmetrics", "servicegraph", "forward/kept"],
+            ),
+            "traces/kept": pipeline(["forward/kept"], ["tail_sampling", "batch"], ["otlp_grpc/jaeger"]),
+            "metrics/spans": pipeline(
+                ["spanmetrics", "servicegraph"], ["transform/instance", "batch"], ["prometheus"]
+            ),
+            "metrics/app": pipeline(
+                ["otlp"], ["memory_limiter", "transform/service", "batch"], ["prometheus"]
+            ),
+            "logs": pipeline(["otlp"], ["memory_limiter", "batch"], ["debug"]),
+        },
+        "telemetry": {
+            "metrics": {
+                "level": "normal",
+                "readers": [
+                    {
+                        "pull": {
+                            "exporter": {
+                                "prometheus": {
+                                    "host": Env("SPANWISE_TELEMETRY_HOST", "127.0.0.1"),
+                                    "port": Env("SPANWISE_TELEMETRY_PORT", 8888),
+                                }
+                            }
+                        }
+                    }
+                ],
+            }
+        },
+    }

@@ -1,0 +1,17 @@
+"""Every generated file. A new one is a module here and a line in ARTEFACTS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from spanwise.artefacts import collector, prometheus
+from spanwise.rules.model import Rule
+
+__all__ = ["ARTEFACTS"]
+
+ARTEFACTS: Final[dict[str, Callable[[tuple[Rule, ...]], str]]] = {
+    "gateway.yaml": collector.gateway,
+    "prometheus/rules/spanwise.yaml": prometheus.rules_file,
+}
+"""Path below the output folder -> what renders it."""

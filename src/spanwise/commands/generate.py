@@ -1,0 +1,82 @@
+"""``spanwise generate``: writes the Collector's and Prometheus's files from the thresholds."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+
+import click
+
+from spanwise.artefacts.table import ARTEFACTS
+from spanwise.errors import ConfigurationError
+from spanwise.thresholds.load import load, lower
+
+__all__ = ["generate"]
+
+THRESHOLDS = Path("thresholds.yaml")
+
+
+@click.command()
+@click.option(
+    "--thresholds",
+    type=click.Path(path_type=Path),
+    help="The thresholds file; without it ./thresholds.yaml, else the shipped defaults.",
+)
+@click.option("--profile", help="A profile, over the file's own.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("collector"),
+    show_default=True,
+    help="The folder to write to.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 with a diff if a file is stale.")
+def generate(thresholds: Path | None, profile: str | None, out: Path, check: bool) -> None:
+    """Write the Collector's configuration and Prometheus's rules from the thresholds file."""
+    if thresholds is None and THRESHOLDS.is_file():
+        thresholds = THRESHOLDS
+    rules = lower(load(thresholds, profile))
+    stale = False
+    for name, render in sorted(ARTEFACTS.items()):
+        path, text = out / name, render(rules)
+        before = _read(path)
+        if before == text:
+            continue
+        stale = True
+        if check:
+            diff = difflib.unified_diff(
+                (before or "").splitlines(keepends=True),
+                text.splitlines(keepends=True),
+                f"{path} (on disk)",
+                f"{path} (from the thresholds)",
+            )
+            click.echo("".join(diff), nl=False)
+            continue
+        _write(path, text)
+        click.echo(f"wrote {path}")
+    if check and stale:
+        click.echo("stale: run `spanwise generate`", err=True)
+        sys.exit(1)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}", fix="Choose another --out"
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Bytes: the same file on every system, whatever its line ends.
+        path.write_bytes(text.encode("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write {path}: {error.strerror}", fix="Choose another --out"
+        ) from error

@@ -1,0 +1,301 @@
+"""The one place where our instrumentors start spans and set status, error, end time and duration.
+
+An instrumentor makes one `Calls` when it is switched on, and one `Call` for each observed operation::
+
+    call = calls.start("SELECT tracks", attributes, metric_attributes=labels)
+    try:
+        result = wrapped()
+    except BaseException as error:
+        call.fail(error)
+        raise
+    call.end()
+
+or ``with calls.start(name, attributes):``, which also makes the span current for what runs inside.
+Where before and after are two callbacks, keep the call on an object that lives no longer than the
+operation: a call that is dropped unfinished still ends, as failed.
+
+Nothing here raises into the application.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from collections import deque
+from collections.abc import Mapping
+from contextvars import Context as ContextVars
+from contextvars import Token
+from time import perf_counter_ns, time_ns
+from types import TracebackType
+from typing import Final
+
+from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.metrics import Histogram
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.util.types import AttributeValue
+
+from spanwise import names
+
+__all__ = ["NO_CALL", "Call", "Calls", "end_abandoned", "message_of", "type_name"]
+
+_LOG = logging.getLogger(__name__)
+_OTHER: Final = "_OTHER"  # The conventions' error.type for a failure of unknown type.
+_NO_OUTCOME: Final = "the call was abandoned before its outcome was known"
+
+
+def _suppression_keys() -> tuple[str, ...]:
+    with suppress_instrumentation():
+        return tuple(get_current())
+
+
+# What `suppress_instrumentation` puts into a context, asked once in an empty one. Two look-ups in the
+# context that is read anyway cost a fifth of `is_instrumentation_enabled`, which reads it twice.
+_SUPPRESSION_KEYS: Final = ContextVars().run(_suppression_keys)
+
+_abandoned: deque[Call] = deque()
+
+
+class Calls:
+    """Starts the calls of one instrumentor.
+
+    Args:
+        instrumentor: its name, for warnings; the one by which the user can disable it.
+        tracer: makes the spans.
+        duration: a histogram in seconds; None if the instrumentor has none.
+    """
+
+    __slots__ = ("_duration", "_instrumentor", "_tracer", "_warned", "open")
+
+    def __init__(self, instrumentor: str, tracer: Tracer, duration: Histogram | None = None) -> None:
+        self._instrumentor = instrumentor
+        self._tracer = tracer
+        self._duration = duration
+        self._warned = False
+        #: False once the instrumentor was switched off: calls dropped after that are no failures.
+        self.open = True
+
+    def start(
+        self,
+        name: str,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        *,
+        kind: SpanKind = SpanKind.CLIENT,
+        metric_attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> Call:
+        """Start a span as a child of the current one.
+
+        Args:
+            name: of low cardinality.
+            attributes: known at the start, so that a sampler sees them.
+            kind: the span's kind.
+            metric_attributes: the labels of the duration; None records no duration.
+
+        Returns:
+            The call, or `NO_CALL` where instrumentation is suppressed or a tracer fails.
+        """
+        if _abandoned:
+            end_abandoned()
+        try:
+            context = get_current()
+            for key in _SUPPRESSION_KEYS:
+                if context.get(key):
+                    return NO_CALL
+            began = time_ns()
+            span = self._tracer.start_span(name, context, kind, attributes, start_time=began)
+            return Call(self, span, context, metric_attributes, began)
+        except Exception as error:
+            self.warn("start a span", error)
+            return NO_CALL
+
+    def warn(self, doing: str, error: BaseException) -> None:
+        """Log the first internal failure of this instrumentor; later ones at debug level.
+
+        Args:
+            doing: what failed, after "could not".
+            error: why.
+        """
+        level = logging.DEBUG if self._warned else logging.WARNING
+        self._warned = True
+        _LOG.log(
+            level,
+            "%s instrumentation could not %s (%s: %s); the application is not affected, but telemetry is "
+            "missing. Report it, or switch this off: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=%s",
+            self._instrumentor,
+            doing,
+            type_name(error),
+            message_of(error),
+            self._instrumentor,
+        )
+
+    def _record(self, seconds: float, attributes: Mapping[str, AttributeValue]) -> None:
+        if self._duration is not None:
+            self._duration.record(seconds, attributes)
+
+
+class Call:
+    """One observed operation: a span and, where the instrumentor has one, a duration.
+
+    The span's end is its start plus a monotonic duration, so a stepping clock gives no negative one
+    and span and metric always tell the same time, which thresholds rely on.
+    """
+
+    __slots__ = ("_began", "_calls", "_clock", "_context", "_dropped", "_ended", "_labels", "_token", "span")
+
+    def __init__(
+        self,
+        calls: Calls,
+        span: Span,
+        context: Context,
+        labels: Mapping[str, AttributeValue] | None,
+        began: int,
+    ) -> None:
+        self.span = span
+        self._calls = calls
+        self._context = context
+        self._labels = labels
+        self._began = began
+        self._ended = False
+        self._dropped = 0
+        self._token: Token[Context] | None = None
+        self._clock = perf_counter_ns()
+
+    def end(self) -> float:
+        """End as a success.
+
+        Returns:
+            The duration in seconds; 0.0 if the call had ended before.
+        """
+        if self._ended:
+            return 0.0
+        return self._finish(self._labels)
+
+    def fail(
+        self,
+        error: BaseException | None,
+        *,
+        error_type: str = "",
+        message: str | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> float:
+        """End as a failure: status ERROR, ``error.type``, and the exception as an event.
+
+        Args:
+            error: what was raised; None where an answer said so.
+            error_type: a code more telling than the exception's class; the class's name by default.
+            message: a redacted message; then the event has no stack trace, which would repeat the
+                unredacted one. None uses the exception's own, with its stack trace.
+            attributes: more about the failure, of low cardinality: they go onto the metric too.
+
+        Returns:
+            The duration in seconds; 0.0 if the call had ended before.
+        """
+        if self._ended:
+            return 0.0
+        found = {names.ERROR_TYPE: error_type or (type_name(error) if error is not None else _OTHER)}
+        extra: dict[str, AttributeValue] = {**(attributes or {}), **found}
+        try:
+            span = self.span
+            if span.is_recording():
+                span.set_attributes(extra)
+                span.set_status(Status(StatusCode.ERROR, message_of(error) if message is None else message))
+                if error is not None and message is None:
+                    span.record_exception(error)
+                elif error is not None:
+                    event = {names.EXCEPTION_TYPE: type_name(error), names.EXCEPTION_MESSAGE: message or ""}
+                    span.add_event(names.EXCEPTION_EVENT, event)
+        except Exception as problem:
+            self._calls.warn("describe a failed call", problem)
+        return self._finish(None if self._labels is None else {**self._labels, **extra})
+
+    def _finish(self, labels: Mapping[str, AttributeValue] | None) -> float:
+        elapsed = (self._dropped or perf_counter_ns()) - self._clock
+        self._ended = True
+        seconds = elapsed / 1e9
+        try:
+            self.span.end(self._began + elapsed)
+        except Exception as error:
+            self._calls.warn("end a span", error)
+        if labels is not None:
+            try:
+                self._calls._record(seconds, labels)
+            except Exception as error:
+                self._calls.warn("record a duration", error)
+        return seconds
+
+    def __enter__(self) -> Call:
+        try:
+            self._token = attach(set_span_in_context(self.span, self._context))
+        except Exception as error:
+            self._calls.warn("make a span current", error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            detach(self._token)  # logs, and never raises
+            self._token = None
+        if error is None:
+            self.end()
+        else:
+            self.fail(error)
+
+    def __del__(self) -> None:
+        # May run inside anyone's lock, the span processor's among them, so it must not end the span
+        # here: it only notes the time, and the next call, or the exit, ends it.
+        if not self._ended:
+            self._dropped = perf_counter_ns()
+            _abandoned.append(self)
+
+
+class _NoCall(Call):
+    """Stands for an operation that is not observed."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(Calls("none", None), INVALID_SPAN, Context(), None, 0)  # type: ignore[arg-type]
+        self._ended = True
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+NO_CALL: Final[Call] = _NoCall()
+
+
+@atexit.register
+def end_abandoned() -> None:
+    """End the calls that were dropped without an outcome; cheap when there are none.
+
+    Runs by itself before the next call and at exit.
+    """
+    while _abandoned:
+        try:
+            call = _abandoned.popleft()
+        except IndexError:  # another thread was faster
+            return
+        if call._calls.open:
+            call.fail(None, message=_NO_OUTCOME)
+        else:
+            call.end()
+
+
+def type_name(error: BaseException) -> str:
+    """An exception's class as ``error.type`` wants it: with its module, except for built-in ones."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def message_of(error: BaseException | None) -> str:
+    """An exception's message; a placeholder where its ``__str__`` raises."""
+    try:
+        return "" if error is None else str(error)
+    except Exception:
+        return f"<{type(error).__name__} whose message cannot be read>"

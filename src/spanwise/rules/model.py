@@ -1,0 +1,177 @@
+"""The neutral rules: what the thresholds file says, in terms that every consumer can express.
+
+A consumer (the process, the Collector, Prometheus) reads these and nothing else. Everything is exact:
+durations are whole nanoseconds, and a comparison is always "greater than".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+__all__ = [
+    "CRITICAL",
+    "RATINGS",
+    "SPAN_KINDS",
+    "AttributeMatch",
+    "Match",
+    "MetricRule",
+    "Rule",
+    "Sampling",
+    "Scalar",
+    "Series",
+    "SpanRule",
+    "by_precedence",
+]
+
+RATINGS: Final = ("good", "acceptable", "poor", "critical")
+"""Best first. Good spans are not marked."""
+
+CRITICAL: Final = "critical"
+
+SPAN_KINDS: Final = ("internal", "server", "client", "producer", "consumer")
+
+Scalar: TypeAlias = str | int | bool
+"""What an attribute is compared with. Not float: equality of rounded numbers is no rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeMatch:
+    """One condition on an attribute.
+
+    Attributes:
+        key: the attribute's name.
+        value: what it must equal, type and all (``True`` is not ``1``); None where it need only be there.
+    """
+
+    key: str
+    value: Scalar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Conditions on a span that must all hold. Without any, every span matches.
+
+    Attributes:
+        kind: one of SPAN_KINDS, or None for any.
+        name: the span's exact name, or None for any.
+        attributes: conditions on attributes, sorted by key.
+    """
+
+    kind: str | None = None
+    name: str | None = None
+    attributes: tuple[AttributeMatch, ...] = ()
+
+    @property
+    def specificity(self) -> int:
+        """How narrow the match is. An exact name counts 8, an attribute's value 4, its presence 2, a kind 1.
+
+        With these weights a named route (4) beats ``http.server`` (kind and presence: 3), and a route
+        given in addition to a kind of operation beats the route alone.
+        """
+        values = sum(4 if each.value is not None else 2 for each in self.attributes)
+        return values + (8 if self.name is not None else 0) + (1 if self.kind is not None else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRule:
+    """Rates finished spans by duration.
+
+    good ≤ ``good`` < acceptable ≤ ``acceptable`` < poor ≤ ``poor`` < critical.
+
+    Attributes:
+        name: the rule's name, written on the spans it rates.
+        matches: the rule holds for a span that any of these matches.
+        good, acceptable, poor: the edges in nanoseconds, in rising order.
+    """
+
+    name: str
+    matches: tuple[Match, ...]
+    good: int
+    acceptable: int
+    poor: int
+
+    @property
+    def edges(self) -> tuple[tuple[str, int], ...]:
+        """(rating, the limit in nanoseconds beyond which it holds), worst first."""
+        return (("critical", self.poor), ("poor", self.acceptable), ("acceptable", self.good))
+
+    @property
+    def specificity(self) -> int:
+        """That of its broadest match, so that a rule is never more specific than what it lets in."""
+        return min(match.specificity for match in self.matches)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Which measurements a metric rule looks at.
+
+    Attributes:
+        metric: the OpenTelemetry name.
+        unit: its UCUM unit; Prometheus's name is made with it.
+        instrument: ``gauge`` (also up-down counters), ``counter`` or ``histogram``.
+        labels: (attribute, value) pairs that must hold, sorted.
+    """
+
+    metric: str
+    unit: str
+    instrument: Literal["gauge", "counter", "histogram"]
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRule:
+    """Alerts when a figure made of metrics is greater than a limit.
+
+    Attributes:
+        name: the rule's name; one rule a severity shares it.
+        form: how the figure is made: the ``level`` of a series, the ``ratio`` of two series' increases,
+            the ``increase`` of one, or a ``quantile`` of one, the last three over the window.
+        series: what is measured; the numerator of a ratio.
+        limit: the figure may be this high; in the metric's unit, a share for a ratio.
+        severity: ``warning`` or ``critical``.
+        of: the denominator of a ratio.
+        quantile: between 0 and 1, for a quantile.
+        window: nanoseconds; 0 for a level.
+        hold: nanoseconds for which the limit must be passed before the alert fires.
+        minimum: measurements in the window below which nothing is said.
+    """
+
+    name: str
+    form: Literal["level", "ratio", "increase", "quantile"]
+    series: Series
+    limit: float
+    severity: Literal["warning", "critical"]
+    of: Series | None = None
+    quantile: float | None = None
+    window: int = 0
+    hold: int = 0
+    minimum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which traces the Collector keeps.
+
+    Attributes:
+        keep: ``error`` and ratings; a trace with such a span is kept.
+        baseline: percentage of all other traces that is kept, 0 to 100.
+        decision_wait: nanoseconds from a trace's first span to the decision.
+    """
+
+    keep: tuple[str, ...]
+    baseline: float
+    decision_wait: int
+
+
+Rule: TypeAlias = SpanRule | MetricRule | Sampling
+
+
+def by_precedence(rules: tuple[Rule, ...]) -> tuple[SpanRule, ...]:
+    """The span rules, the one that decides first: most specific, then by name.
+
+    Every consumer takes this order, so that two rules which are equally specific cannot be
+    taken in one order here and in another there.
+    """
+    spans = [rule for rule in rules if isinstance(rule, SpanRule)]
+    return tuple(sorted(spans, key=lambda rule: (-rule.specificity, rule.name)))

@@ -1,0 +1,41 @@
+"""One logged warning for what goes wrong in code that spans call: processors, samplers, verdicts."""
+
+from __future__ import annotations
+
+import logging
+
+__all__ = ["failed", "printable"]
+
+_logger = logging.getLogger(__name__)
+_seen: set[tuple[str, str]] = set()
+# More kinds of failure than this in one process are one failure with many faces; the set stays small.
+_AT_MOST = 100
+
+
+def failed(what: str, culprit: object, error: BaseException) -> None:
+    """Logs a failure with its traceback, once for each place and class; later ones at debug level.
+
+    Args:
+        what: what was being done, for example ``on_end``.
+        culprit: the object whose code raised.
+        error: what it raised.
+    """
+    name = f"{type(culprit).__module__}.{type(culprit).__qualname__}"
+    first = (what, name) not in _seen and len(_seen) < _AT_MOST
+    if first:
+        _seen.add((what, name))
+    _logger.log(
+        logging.WARNING if first else logging.DEBUG,
+        "%s of %s raised; the application goes on. Further ones are logged at debug level.",
+        what,
+        name,
+        exc_info=error,
+    )
+
+
+def printable(value: object) -> str:
+    """str(value), or a placeholder with its type when that raises."""
+    try:
+        return str(value)
+    except Exception:
+        return f"<unprintable {type(value).__qualname__}>"

@@ -1,0 +1,74 @@
+"""The provider's list of processors, in which one that raises harms only itself."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import Span as SdkSpan
+
+from spanwise.spans.faults import failed
+
+__all__ = ["GuardedProcessors"]
+
+
+class GuardedProcessors(SynchronousMultiSpanProcessor):
+    """Calls the processors one after another, as the SDK's class does, each on its own account.
+
+    What a processor raises is logged once and counts as its own failure: the next one is still called.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
+        for processor in self._span_processors:
+            try:
+                processor.on_start(span, parent_context=parent_context)
+            except Exception as error:
+                failed("on_start", processor, error)
+
+    def _on_ending(self, span: SdkSpan) -> None:
+        for processor in self._span_processors:
+            try:
+                processor._on_ending(span)
+            except Exception as error:
+                failed("on_ending", processor, error)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        for processor in self._span_processors:
+            try:
+                processor.on_end(span)
+            except Exception as error:
+                failed("on_end", processor, error)
+
+    def shutdown(self) -> None:
+        for processor in self._span_processors:
+            try:
+                processor.shutdown()
+            except Exception as error:
+                failed("shutdown", processor, error)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flushes the processors one after another within one time limit.
+
+        Args:
+            timeout_millis: milliseconds for all of them together.
+
+        Returns:
+            False if the time ran out or a processor failed or said so.
+        """
+        deadline = monotonic() + timeout_millis / 1000
+        flushed = True
+        for processor in self._span_processors:
+            left = deadline - monotonic()
+            if left <= 0:
+                return False
+            try:
+                if processor.force_flush(int(left * 1000)) is False:
+                    flushed = False
+            except Exception as error:
+                failed("force_flush", processor, error)
+                flushed = False
+        return flushed

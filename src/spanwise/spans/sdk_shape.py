@@ -1,0 +1,126 @@
+"""Every place where the spans rely on how the SDK and the API look inside, and nothing else.
+
+Written against opentelemetry-sdk 1.45 (`TESTED_SDK`). Each item here has a check in
+tests/unit/spans/test_sdk_shape.py that goes red when another version looks different. Where the
+process can tell at import (`SHAPE_HOLDS`), it takes the slow public way by itself instead of failing.
+Besides this module, only the names of the attributes that a subclass of the SDK's Span, Tracer and
+TracerProvider inherits are used (`_name`, `_context`, `_tracers`, …).
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler
+from opentelemetry.trace import DEFAULT_TRACE_STATE, INVALID_SPAN, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace.propagation import set_span_in_context
+from opentelemetry.util.types import AnyValue
+
+__all__ = [
+    "FLAGS",
+    "FREE_THREADED",
+    "SHAPE_HOLDS",
+    "SPAN_KEY",
+    "TESTED_SDK",
+    "bounded_over",
+    "freeze",
+    "known_decisions",
+    "make_context",
+    "measures_nothing",
+    "set_items",
+]
+
+TESTED_SDK: Final = "1.45"
+"""The SDK series (major.minor) that this module was written and tested against."""
+
+FREE_THREADED: Final = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+"""A build without the GIL: check-then-store is not atomic there, so span.py copies and locks."""
+
+# The key under which a Context holds its span has no public name; what the public function writes does.
+SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
+
+# TraceFlags by its two bits. Building one costs more than looking it up, and there are four.
+FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
+
+
+def make_context(trace_id: int, span_id: int, flags: TraceFlags, state: TraceState) -> SpanContext:
+    """A local SpanContext from ids that are known to be valid.
+
+    Half the cost of the constructor, which checks the ranges of ids that our generator just made.
+    """
+    return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
+
+
+def _shape_holds() -> bool:
+    """Whether a SpanContext still is the tuple that `make_context` and the tracer take it for."""
+    try:
+        made = make_context(1, 2, FLAGS[1], DEFAULT_TRACE_STATE)
+        built = SpanContext(1, 2, False, FLAGS[1], DEFAULT_TRACE_STATE)
+        return tuple(made) == tuple(built) and made.is_valid and made.span_id == 2 and len(built) == 6
+    except Exception:
+        return False
+
+
+SHAPE_HOLDS: Final = _shape_holds()
+
+
+def known_decisions(sampler: Sampler) -> tuple[Decision | None, ...]:
+    """What a sampler decides without looking at the span, by kind of parent.
+
+    Args:
+        sampler: any sampler.
+
+    Returns:
+        Five decisions: no parent; remote parent sampled, not sampled; local parent sampled, not
+        sampled. None where the sampler has to be asked. Only the SDK's own classes are known: a
+        subclass that overrides `should_sample` is always asked.
+    """
+    if type(sampler).should_sample is ParentBased.should_sample:
+        delegates = [
+            getattr(sampler, name, None)
+            for name in (
+                "_root",
+                "_remote_parent_sampled",
+                "_remote_parent_not_sampled",
+                "_local_parent_sampled",
+                "_local_parent_not_sampled",
+            )
+        ]
+        return tuple(_constant(delegate) for delegate in delegates)
+    return (_constant(sampler),) * 5
+
+
+def _constant(sampler: Sampler | None) -> Decision | None:
+    if sampler is None or type(sampler).should_sample is not StaticSampler.should_sample:
+        return None
+    # A static sampler answers every question alike, so one question tells.
+    return sampler.should_sample(Context(), 1, "").decision
+
+
+def bounded_over(live: dict[str, AnyValue], at_most: int | None, max_length: int | None) -> BoundedAttributes:
+    """The SDK's bounded mapping over a dict that we go on writing to: both show the same items."""
+    bounded = BoundedAttributes(at_most, None, immutable=False, max_value_len=max_length)
+    bounded._dict = live
+    return bounded
+
+
+def freeze(bounded: BoundedAttributes, live: dict[str, AnyValue]) -> BoundedAttributes:
+    """An immutable bounded mapping over `live` with the limits and the dropped count of `bounded`."""
+    frozen = bounded_over(live, bounded.maxlen, bounded.max_value_len)
+    frozen.dropped = bounded.dropped
+    frozen._immutable = True
+    return frozen
+
+
+def set_items(bounded: BoundedAttributes, attributes: Mapping[str, AnyValue]) -> None:
+    """Sets several attributes by the SDK's rules for mappings (keys that aren't strings become strings)."""
+    bounded._set_items(attributes)
+
+
+def measures_nothing(tracer_metrics: Any) -> bool:
+    """Whether the SDK's internal span metrics are off, so that counting a span can be left out."""
+    return type(tracer_metrics).__name__ == "NoOpTracerMetrics"

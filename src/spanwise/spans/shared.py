@@ -1,0 +1,45 @@
+"""What all spans of one tracer have in common, worked out once and held by reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
+
+from spanwise.spans.limits import AttributeRules
+from spanwise.spans.verdict import VerdictFunction
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+
+__all__ = ["Shared"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A tracer's configuration at one moment; a change makes a new one, started spans keep theirs.
+
+    Attributes:
+        token: stands for the tracer's configuration it was made from.
+        metrics: the SDK's internal span metrics, or None when they are off.
+        decisions: what the sampler says by kind of parent, see `sdk_shape.known_decisions`.
+        random_ids: whether the ids are the SDK's random ones: valid, and with the random flag.
+    """
+
+    token: object
+    sampler: Sampler | None
+    resource: Resource
+    info: InstrumentationInfo | None
+    scope: InstrumentationScope | None
+    limits: SpanLimits
+    rules: AttributeRules
+    processor: SpanProcessor
+    id_generator: IdGenerator | None = None
+    decisions: tuple[Decision | None, ...] = (None,) * 5
+    random_ids: bool = False
+    metrics: Any = None
+    verdict: VerdictFunction | None = None

@@ -1,0 +1,59 @@
+"""The thresholds that hold, in words: for the start-up report and ``spanwise thresholds show``."""
+
+from __future__ import annotations
+
+from spanwise.rules.model import MetricRule, Sampling, Series, SpanRule
+from spanwise.thresholds.model import Thresholds
+from spanwise.thresholds.units import duration_text
+
+__all__ = ["describe"]
+
+
+def describe(thresholds: Thresholds) -> list[str]:
+    """One short line a rule."""
+    lines = []
+    for rule in thresholds.rules:
+        if isinstance(rule, SpanRule):
+            edges = " · ".join(
+                f"{rating} ≤ {duration_text(edge)}"
+                for rating, edge in (
+                    ("good", rule.good),
+                    ("acceptable", rule.acceptable),
+                    ("poor", rule.poor),
+                )
+            )
+            lines.append(f"{rule.name}: {edges}")
+        elif isinstance(rule, MetricRule):
+            lines.append(f"{rule.name}: {rule.severity} when {_figure(rule)} > {_limit(rule)}{_when(rule)}")
+        elif isinstance(rule, Sampling):
+            kept = ", ".join(rule.keep) or "nothing in particular"
+            lines.append(f"sampling: keeps {kept}, and {rule.baseline:g} % of the rest")
+    return lines
+
+
+def _figure(rule: MetricRule) -> str:
+    if rule.of is not None:
+        return f"{_series(rule.series)} / {_series(rule.of)}"
+    if rule.quantile is not None:
+        return f"p{rule.quantile * 100:g} of {_series(rule.series)}"
+    return _series(rule.series)
+
+
+def _series(series: Series) -> str:
+    labels = ",".join(f"{key}={value}" for key, value in series.labels)
+    return f"{series.metric}{{{labels}}}" if labels else series.metric
+
+
+def _limit(rule: MetricRule) -> str:
+    if rule.of is not None or rule.series.unit == "1":
+        return f"{rule.limit * 100:g} %"
+    if rule.series.unit == "s":
+        return duration_text(round(rule.limit * 1e9))
+    if rule.series.unit == "By" and rule.limit >= 1e6:
+        return f"{rule.limit / 1e6:g} MB"
+    return f"{rule.limit:g}"
+
+
+def _when(rule: MetricRule) -> str:
+    over = f" over {duration_text(rule.window)}" if rule.window else ""
+    return over + (f", for {duration_text(rule.hold)}" if rule.hold else "")

@@ -1,0 +1,110 @@
+"""What the metric kinds share: naming a series, its unit, and the two limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from spanwise import names
+from spanwise.rules.model import Series
+from spanwise.thresholds import units
+from spanwise.thresholds.document import Node
+from spanwise.thresholds.model import Entry, Field
+
+__all__ = ["LIMITS", "UNITS", "limits", "read_selector", "series"]
+
+Severity = Literal["warning", "critical"]
+Selector = tuple[str, tuple[tuple[str, str], ...]]
+
+UNITS: Final = {each.name: each.unit for each in vars(names).values() if isinstance(each, names.Metric)}
+"""The units of the metrics that spanwise knows. For others an entry says ``unit:``."""
+
+
+def _unit(node: Node) -> str:
+    text = node.text("a UCUM unit such as By, s, 1 or {request}")
+    # UCUM is printable ASCII without blanks (https://ucum.org/ucum, 2.1).
+    if not re.fullmatch(r"[!-~]{1,64}", text):
+        raise node.error(f"{text[:60]!r} is no UCUM unit")
+    return text
+
+
+LIMITS: Final = {
+    "unit": Field(_unit, meaning="the metric's UCUM unit, where spanwise does not know the metric"),
+    "warning": Field(units.quantity, meaning="above it, an alert of severity warning"),
+    "critical": Field(units.quantity, meaning="above it, an alert of severity critical"),
+    "for": Field(units.duration, meaning="how long the limit must be passed before the alert fires"),
+    "minimum": Field(units.count, meaning="measurements in the window below which nothing is said"),
+}
+"""The fields that every metric kind has."""
+
+_METRIC = r"[A-Za-z][A-Za-z0-9_./-]{0,254}"  # the specification's instrument name syntax
+_SELECTOR = re.compile(rf"\s*(?P<metric>{_METRIC})\s*(?:\{{(?P<labels>.*)\}})?\s*", re.DOTALL)
+_LABEL = re.compile(
+    r"\s*(?P<key>[^\s=,{}\"]+)\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\[\"\\])*)\"|(?P<bare>[^\s,{}\"]+))\s*(?:,|$)"
+)
+
+
+def read_selector(node: Node, text: str | None = None) -> Selector:
+    """Reads ``metric`` or ``metric{key=value,key="any text"}``.
+
+    Raises:
+        ThresholdsError: it is neither, or names a label twice.
+    """
+    text = node.text("a metric such as preload.events{outcome=failure}") if text is None else text
+    found = _SELECTOR.fullmatch(text)
+    if found is None:
+        raise node.error(f"{text.strip()[:80]!r} is no metric", "Write it as name or name{key=value}")
+    labels: dict[str, str] = {}
+    inside, position = found["labels"] or "", 0
+    while inside[position:].strip():
+        label = _LABEL.match(inside, position)
+        if label is None or label["key"] in labels:
+            raise node.error(
+                f"cannot read the labels of {found['metric']} at {inside[position:].strip()[:40]!r}",
+                'Write each once, as key=value or key="any text"',
+            )
+        quoted = label["quoted"]
+        labels[label["key"]] = label["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        position = label.end()
+    return found["metric"], tuple(sorted(labels.items()))
+
+
+def series(
+    entry: Entry, key: str, selector: Selector, instrument: Literal["gauge", "counter", "histogram"]
+) -> Series:
+    """The series with its unit, from ``unit:`` or from what is known of the metric."""
+    metric, labels = selector
+    unit = entry.values.get("unit", UNITS.get(metric))
+    if unit is None:
+        raise entry.error(
+            key, f"the unit of {metric} is not known, and Prometheus's name needs it", "Add unit: By, s, 1, …"
+        )
+    return Series(metric, unit, instrument, labels)
+
+
+def limits(entry: Entry, unit: str) -> Iterator[tuple[Severity, float]]:
+    """The limits that are given, worst first, in the unit.
+
+    Raises:
+        ThresholdsError: none is given, one has another unit, or warning is above critical.
+    """
+    found: dict[Severity, float] = {}
+    severities: tuple[Severity, ...] = ("critical", "warning")
+    for severity in severities:
+        limit = entry.values.get(severity)
+        if limit is None:
+            continue
+        wanted = "%" if unit == "1" else unit
+        if limit.per or (limit.unit and limit.unit != wanted):
+            raise entry.error(
+                severity, f"{severity} is in another unit than the figure, which is in {unit!r}"
+            )
+        found[severity] = limit.number
+    if not found:
+        raise entry.error("", "neither warning nor critical is given", "Add one, or remove the entry")
+    if len(found) == 2 and found["warning"] > found["critical"]:
+        raise entry.error(
+            "", f"warning ({found['warning']:g}) is above critical ({found['critical']:g}), both in {unit!r}"
+        )
+    yield from found.items()

@@ -1,0 +1,91 @@
+"""What a thresholds file holds once it is read, merged and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from spanwise.errors import ThresholdsError
+from spanwise.rules.model import Rule, Sampling
+from spanwise.thresholds.document import Node
+
+__all__ = ["Entry", "Field", "Kind", "Thresholds"]
+
+
+class Field(NamedTuple):
+    """One key of an entry.
+
+    Attributes:
+        read: makes the value; raises ThresholdsError with the value's place.
+        required: the entry is incomplete without it.
+        meaning: one line for messages and editors.
+    """
+
+    read: Callable[[Node], Any]
+    required: bool = False
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named entry of a section after defaults, profile and the user's file.
+
+    Attributes:
+        name: its name in the file.
+        kind: the kind's name.
+        values: what its fields say, by key; absent ones are missing.
+        places: where each value was written (file:line:column), by key.
+        place: where the entry's last layer begins.
+    """
+
+    name: str
+    kind: str
+    values: Mapping[str, Any]
+    places: Mapping[str, str]
+    place: str
+
+    def error(self, key: str, what: str, fix: str = "") -> ThresholdsError:
+        """An error about one of its values, at the place where that was written."""
+        return ThresholdsError(f"{self.name}: {what}", where=self.places.get(key, self.place), fix=fix)
+
+
+class Kind(NamedTuple):
+    """A kind of entry: what it may say, and the neutral rules it comes to.
+
+    Attributes:
+        name: the kind's name.
+        section: the section of the file it stands in: ``spans`` or ``metrics``.
+        key: the field that tells it from the section's other kinds; empty where there is only one.
+        fields: its fields, by key.
+        lower: makes the neutral rules; raises ThresholdsError where the values do not go together.
+    """
+
+    name: str
+    section: str
+    key: str
+    fields: Mapping[str, Field]
+    lower: Callable[[Entry], tuple[Rule, ...]]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The thresholds that hold.
+
+    Attributes:
+        profile: the profile in force; empty for none.
+        entries: spans' and metrics' entries, in the order of the sections and by name.
+        rules: the neutral rules the entries and the sampling come to.
+        sampling: which traces are kept.
+        objectives: entries of ``objectives:``; read and checked, acted upon by nothing yet.
+        alerts: the values of ``alerts:``; read and checked, acted upon by nothing yet.
+        settings: the ``settings:`` mapping, for :func:`spanwise.settings.load`.
+    """
+
+    profile: str
+    entries: tuple[Entry, ...]
+    rules: tuple[Rule, ...]
+    sampling: Sampling
+    objectives: tuple[Entry, ...] = ()
+    alerts: Mapping[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,171 @@
+"""SQL sanitising and summaries: what leaves the process, and what must not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spanwise.privacy.sql import TEXT_LIMIT, describe, redact_message
+
+SUMMARIES = [
+    # statement, summary, operation, collection
+    ("SELECT tracks.id FROM tracks WHERE tracks.id = ?", "SELECT tracks", "SELECT", "tracks"),
+    ("select * from Songs", "select Songs", "select", "Songs"),
+    ("SELECT 1", "SELECT", "SELECT", ""),
+    ("INSERT INTO invoice (a, b) VALUES (?, ?)", "INSERT invoice", "INSERT", "invoice"),
+    ("INSERT INTO a (x) SELECT x FROM b", "INSERT a SELECT b", "INSERT", ""),
+    ("INSERT INTO t (a) VALUES (?) ON CONFLICT (a) DO UPDATE SET a = 1", "INSERT t", "INSERT", "t"),
+    ("REPLACE INTO t VALUES (1)", "REPLACE t", "REPLACE", "t"),
+    ('UPDATE "s"."t" SET a=?', "UPDATE s.t", "UPDATE", "s.t"),
+    ('UPDATE "my t" SET a=?', 'UPDATE "my t"', "UPDATE", "my t"),
+    ("DELETE FROM t WHERE a IN (SELECT b FROM c FOR UPDATE)", "DELETE t SELECT c", "DELETE", ""),
+    ("SELECT * FROM songs, artists AS a", "SELECT songs artists", "SELECT", ""),
+    (
+        "SELECT a FROM t1, t2 LEFT JOIN t3 ON f(t1.a, t2.b), t4 ORDER BY a, b",
+        "SELECT t1 t2 t3 t4",
+        "SELECT",
+        "",
+    ),
+    ("SELECT a FROM (t JOIN u ON t.a=u.a)", "SELECT t u", "SELECT", ""),
+    ("SELECT a FROM t AS x JOIN t AS y ON x.a=y.b", "SELECT t", "SELECT", "t"),
+    (
+        "SELECT * FROM (SELECT * FROM orders o JOIN items i ON 1=1) q",
+        "SELECT SELECT orders items",
+        "SELECT",
+        "",
+    ),
+    ("SELECT * FROM (SELECT * FROM orders) q", "SELECT SELECT orders", "SELECT", "orders"),
+    ("SELECT a FROM t UNION SELECT a FROM u", "SELECT t SELECT u", "SELECT", ""),
+    ("SELECT EXTRACT(year FROM d), trim(both FROM e) FROM t", "SELECT t", "SELECT", "t"),
+    ("SELECT a FROM b WHERE c IS DISTINCT FROM d", "SELECT b", "SELECT", "b"),
+    ("SELECT * FROM generate_series(1, 10)", "SELECT", "SELECT", ""),
+    ("WITH x AS (SELECT a FROM t) SELECT * FROM x", "SELECT SELECT t", "SELECT", "t"),
+    (
+        "WITH RECURSIVE x(a) AS (SELECT a FROM t UNION SELECT a FROM x) DELETE FROM u USING x",
+        "DELETE u SELECT t SELECT",
+        "DELETE",
+        "",
+    ),
+    ("CREATE TABLE IF NOT EXISTS artists (id INTEGER)", "CREATE TABLE artists", "CREATE TABLE", "artists"),
+    ("CREATE UNIQUE INDEX ix ON tracks (name)", "CREATE INDEX ix tracks", "CREATE INDEX", "tracks"),
+    ("DROP TABLE t", "DROP TABLE t", "DROP TABLE", "t"),
+    ("TRUNCATE t", "TRUNCATE t", "TRUNCATE", "t"),
+    ("MERGE INTO t USING s ON t.a=s.a WHEN MATCHED THEN UPDATE SET a=1", "MERGE t s", "MERGE", ""),
+    ("CALL make_it(1)", "CALL make_it", "CALL", ""),
+    ("EXPLAIN SELECT * FROM t", "EXPLAIN SELECT t", "EXPLAIN", "t"),
+    # Their names count up, so they'd be a new span name each time.
+    ("SAVEPOINT sa_savepoint_1", "SAVEPOINT", "SAVEPOINT", ""),
+    ('PRAGMA main.table_info("tracks")', "PRAGMA", "PRAGMA", ""),
+    ("SELECT a FROM t; DELETE FROM u", "SELECT t DELETE u", "SELECT", ""),
+    ("-- why\n/* who */ SELECT a FROM t", "SELECT t", "SELECT", "t"),
+    # Not SQL: its first word is the user's, and must not become a span's name.
+    ("frobnicate FROM x", "", "", ""),
+    ("", "", "", ""),
+    ("   ", "", "", ""),
+    ("(SELECT a FROM t) UNION (SELECT b FROM u)", "SELECT t SELECT u", "", ""),
+]
+
+
+@pytest.mark.parametrize(("statement", "summary", "operation", "collection"), SUMMARIES)
+def test_summary(statement: str, summary: str, operation: str, collection: str) -> None:
+    found = describe(statement)
+    assert (found.summary, found.operation, found.collection) == (summary, operation, collection)
+
+
+TEXTS = [
+    # system, statement, text
+    ("", "SELECT 'a', 12, 1.5e-3, 0xFF, -3, .5", "SELECT ?, ?, ?, ?, -?, ?"),
+    ("", "SELECT 'it''s', N'x', DATE '2020-01-01'", "SELECT ?, ?, DATE ?"),
+    ("", "SELECT t1.anon_1, a2 FROM t1", "SELECT t1.anon_1, a2 FROM t1"),
+    (
+        "",
+        "WHERE a=? AND b=:b_1 AND c=%(c_1)s AND d=%s AND e=$1 AND f=@P1 AND g=?1",
+        "WHERE a=? AND b=:b_1 AND c=%(c_1)s AND d=%s AND e=$1 AND f=@P1 AND g=?1",
+    ),
+    ("", "SELECT a /* bob's */ FROM t -- 'x", "SELECT a   FROM t"),
+    ("", "SELECT '-- no comment' FROM t", "SELECT ? FROM t"),
+    ("", 'SELECT "it\'s" FROM "t"', 'SELECT "it\'s" FROM "t"'),
+    ("", "SELECT 'unfinished secret", "SELECT ?"),
+    ("oracle.db", "SELECT q'[unfinished ' secret", "SELECT ?"),
+    ("sqlite", "SELECT 'C:\\' AND x = 'secret'", "SELECT ? AND x = ?"),
+    ("mysql", "SELECT 'it\\'s secret', \"top secret\" FROM `t` # secret", "SELECT ?, ? FROM `t`"),
+    ("mysql", "SELECT 5--3", "SELECT ?--?"),
+    ("mariadb", "SELECT _utf8'secret' FROM t", "SELECT ? FROM t"),
+    (
+        "postgresql",
+        "SELECT $$it's secret$$, $a$ $$ secret $a$, E'a\\'secret', x::int4",
+        "SELECT ?, ?, ?, x::int4",
+    ),
+    ("oracle.db", "SELECT q'[it's secret]', Q'!it's secret!' FROM dual", "SELECT ?, ? FROM dual"),
+    (
+        "microsoft.sql_server",
+        "SELECT [it's] FROM [dbo].[t] WHERE a = N'secret'",
+        "SELECT [it's] FROM [dbo].[t] WHERE a = ?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("system", "statement", "text"), TEXTS)
+def test_text_without_literals(system: str, statement: str, text: str) -> None:
+    assert describe(statement, system).text == text
+
+
+@given(
+    secret=st.text(st.characters(codec="utf-8", exclude_characters="\\"), min_size=4, max_size=30),
+    system=st.sampled_from(["", "sqlite", "postgresql", "mysql", "oracle.db", "microsoft.sql_server"]),
+)
+def test_a_quoted_literal_never_appears(secret: str, system: str) -> None:
+    marked = f"zq{secret}zq"
+    literal = marked.replace("'", "''")
+    statement = f"SELECT a FROM t WHERE b = '{literal}' AND c = ?"
+    assert describe(statement, system).text == "SELECT a FROM t WHERE b = ? AND c = ?"
+
+
+@given(
+    statement=st.text(max_size=300),
+    system=st.sampled_from(["", "mysql", "postgresql", "oracle.db", "sqlite"]),
+)
+def test_any_text_is_described(statement: str, system: str) -> None:
+    found = describe(statement, system)
+    assert len(found.summary) <= 255
+    assert len(found.text) <= len(statement) + 1
+
+
+def test_a_long_statement_is_cut_and_marked() -> None:
+    found = describe("SELECT a FROM t WHERE b IN (" + "?, " * 10_000 + "'secret')")
+    assert len(found.text) == TEXT_LIMIT + 1
+    assert found.text.endswith("…")
+    assert found.summary == "SELECT t"
+
+
+def test_a_literal_across_the_cut_does_not_leak() -> None:
+    found = describe("SELECT a FROM t WHERE b = '" + "secret" * 3000 + "'")
+    assert "secret" not in found.text
+    assert found.text == "SELECT a FROM t WHERE b = ?…"
+
+
+def test_a_summary_is_cut_between_parts() -> None:
+    summary = describe("SELECT a FROM " + ", ".join(f"table_number_{n:02}" for n in range(30))).summary
+    assert 200 < len(summary) <= 255
+    assert re.fullmatch(r"SELECT( table_number_\d\d)+", summary)
+
+
+MESSAGES = [
+    ("UNIQUE constraint failed: tracks.name", "UNIQUE constraint failed: tracks.name"),
+    ("Duplicate entry 'bob@example.org' for key 'users.email'", "Duplicate entry ? for key ?"),
+    ('relation "users" does not exist\nLINE 1: SELECT 1 FROM users', 'relation "users" does not exist'),
+    ("duplicate key value\nDETAIL:  Key (email)=(bob@example.org) already exists.", "duplicate key value"),
+    ('invalid input syntax for type integer: "secret"', "invalid input syntax for type integer: ?"),
+    ("The duplicate key value is (bob@example.org).", "The duplicate key value is ?."),
+    ("Key (email)=(bob@example.org) exists", "Key (email)=? exists"),
+    ("near 'unfinished", "near ?"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("message", "redacted"), MESSAGES)
+def test_messages_lose_their_values(message: str, redacted: str) -> None:
+    assert redact_message(message) == redacted

@@ -1,0 +1,127 @@
+"""The thresholds file: what holds, what is refused, and where the message points."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spanwise.errors import ThresholdsError
+from spanwise.rules.model import MetricRule, Rule, Sampling, SpanRule
+from spanwise.thresholds.kinds.table import KINDS
+from spanwise.thresholds.load import describe, load, lower, read
+
+V = "version: 1\n"
+
+
+def spans(rules: tuple[Rule, ...]) -> dict[str, SpanRule]:
+    return {rule.name: rule for rule in rules if isinstance(rule, SpanRule)}
+
+
+def metrics(rules: tuple[Rule, ...]) -> dict[tuple[str, str], MetricRule]:
+    return {(rule.name, rule.severity): rule for rule in rules if isinstance(rule, MetricRule)}
+
+
+def test_the_shipped_figures_are_those_of_the_specification() -> None:
+    rules = lower(load())
+    edges = {name: (rule.good, rule.acceptable, rule.poor) for name, rule in spans(rules).items()}
+    s = 1_000_000_000
+    assert edges["http.server"] == (s, 3 * s, 5 * s)
+    assert edges["db.client"] == (s // 10, s // 2, s)
+    assert edges["gen_ai"] == (5 * s, 15 * s, 30 * s)
+    limits = {key: rule.limit for key, rule in metrics(rules).items()}
+    assert limits["memory", "warning"] == 500e6
+    assert limits["memory", "critical"] == 800e6
+    assert limits["circuit_trips", "warning"] == 5
+    assert metrics(rules)["circuit_trips", "warning"].window == 3600 * s
+    assert limits["preload_failures", "critical"] == 0.2
+    assert limits["latency", "warning"] == 2
+    assert next(rule for rule in rules if isinstance(rule, Sampling)).baseline == 10
+
+
+def test_every_kind_is_in_the_defaults() -> None:
+    assert {entry.kind for entry in load().entries} == set(KINDS)
+
+
+def test_a_file_overrides_by_field_and_off_removes() -> None:
+    rules = lower(read(V + "spans: {http.server: {good: 2s}}\nmetrics: {memory: off}\n"))
+    assert spans(rules)["http.server"].good == 2_000_000_000
+    assert spans(rules)["http.server"].poor == 5_000_000_000
+    assert ("memory", "warning") not in metrics(rules)
+
+
+def test_another_kind_under_the_same_name_replaces_all_of_it() -> None:
+    rules = lower(read(V + "metrics: {memory: {increase: x.y, unit: By, warning: 5MB, over: 1h}}"))
+    assert metrics(rules)["memory", "warning"].form == "increase"
+    assert ("memory", "critical") not in metrics(rules)
+
+
+def test_profiles_are_layers_and_the_argument_wins() -> None:
+    mine = V + "profile: wifi\nprofiles: {wifi: {spans: {preload: {poor: 11s}}}}\n"
+    assert spans(lower(read(mine)))["preload"].poor == 11_000_000_000
+    assert spans(lower(read(mine, "cellular")))["preload"].poor == 15_000_000_000
+    assert read(mine, "cellular").profile == "cellular"
+
+
+def test_settings_are_handed_over() -> None:
+    found = read(V + "settings: {endpoint: 'http://x', process_meters: true, a: [b, c], n: 5}").settings
+    assert found == {"endpoint": "http://x", "process_meters": True, "a": ["b", "c"], "n": 5}
+
+
+def test_one_line_a_rule() -> None:
+    found = load()
+    lines = describe(found)
+    assert len(lines) == len(found.rules)
+    assert "http.server: good ≤ 1s · acceptable ≤ 3s · poor ≤ 5s" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "said"),
+    [
+        (V + "spanz: {}", ":2:1", "Did you mean 'spans'"),
+        (V + "spans:\n  http.server: {goood: 1s}", ":3:17", "Did you mean 'good'"),
+        (V + "version: 1", ":2:1", "twice"),
+        (V + "spans: {a: {match: {x: y}, good: 3s, acceptable: 2s, poor: 5s}}", ":2:9", "must rise"),
+        (V + "spans: {http.server: {good: 1}}", ":2:29", "Add a unit"),
+        (V + "spans: {http.server: {good: -1s}}", ":2:29", "below zero"),
+        (V + "spans: {http.server: {good: .nan}}", ":2:29", "expected a duration"),
+        (V + "spans: {http.server: {good: .inf}}", ":2:29", "expected a duration"),
+        (V + "spans: {http.server: {good: 0.5ns}}", ":2:29", "finer"),
+        (V + "spans: {a: {match: {x: 1.5}, good: 1s, acceptable: 2s, poor: 3s}}", ":2:24", "exactly"),
+        (V + "spans: {a: {match: {}, good: 1s, acceptable: 2s, poor: 3s}}", ":2:20", "every span"),
+        (V + "spans: {a: {good: 1s, acceptable: 2s, poor: 3s}}", ":2:9", "Add match"),
+        (V + "metrics: {memory: {warning: NaN}}", ":2:29", "expected a number"),
+        (V + "metrics: {memory: {warning: 5s}}", ":2:29", "another unit"),
+        (V + "metrics: {preload_failures: {warning: 10}}", ":2:39", "Did you mean 10%"),
+        (V + "metrics: {a: {warning: 5}}", ":2:11", "does not say what it watches"),
+        (V + "metrics: {a: {level: unknown.metric, warning: 5}}", ":2:22", "unit"),
+        (V + "metrics: {a: {level: 'x{', unit: s, warning: 5}}", ":2:22", "no metric"),
+        (V + "profile: prod", ":2:10", "no profile"),
+        (V + "profiles: {p: {spans: {a: {goood: 1s}}}}", ":2:28", "Did you mean 'good'"),
+        (V + "sampling: {keep: [errors]}", ":2:19", "Did you mean 'error'"),
+        (V + "sampling: {baseline: 110%}", ":2:22", "more than the whole"),
+        ("version: 2", ":1:10", "not known"),
+        ("a: &x 1\nb: *x", ":1:4", "anchors"),
+        ("a: [", "", "not YAML"),
+        ("a: !!python/object:os.system {}", "", ""),
+        ("[" * 5000, ":1:17", "too deep"),
+        ('version: 1\nspans: {"a\\nb": {}}', ":2:9", "cannot be a name"),
+        ("spans: {}", ":1:1", "Begin it with version"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_what_to_do(text: str, where: str, said: str) -> None:
+    with pytest.raises(ThresholdsError) as caught:
+        read(text, file="f.yaml")
+    assert caught.value.where.endswith(where)
+    assert caught.value.where.startswith("f.yaml")
+    assert said in str(caught.value)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused_by_our_error(text: str) -> None:
+    for document in (text, V + text, V + "spans:\n  " + text, V + f"spans: {{a: {{match: {{b: {text}}}}}}}"):
+        # Any other exception would reach the application at start-up.
+        with contextlib.suppress(ThresholdsError):
+            read(document)
