@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from opentelemetry.context import Context, get_current
+from opentelemetry.propagate import get_global_textmap, set_global_textmap
+from opentelemetry.propagators import textmap
+
 from spanwise.errors import ConfigurationError, MissingExtraError
 
 __all__ = ["Declared", "apply"]
@@ -27,6 +31,30 @@ class Declared:
     disabled: bool = False
     denied: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class _NoPropagation(textmap.TextMapPropagator):
+    """Reads and writes no headers, as the specification has it for a file without propagators."""
+
+    def extract(
+        self,
+        carrier: textmap.CarrierT,
+        context: Context | None = None,
+        getter: textmap.Getter[textmap.CarrierT] = textmap.default_getter,
+    ) -> Context:
+        return get_current() if context is None else context
+
+    def inject(
+        self,
+        carrier: textmap.CarrierT,
+        context: Context | None = None,
+        setter: textmap.Setter[textmap.CarrierT] = textmap.default_setter,
+    ) -> None:
+        return None
+
+    @property
+    def fields(self) -> set[str]:
+        return set()
 
 
 def apply(path: str) -> Declared:
@@ -49,6 +77,10 @@ def apply(path: str) -> Declared:
         options = {name: dict(given or {}) for name, given in python.items()}
         denied = tuple(name for name, given in options.items() if not given.pop("enabled", True))
         configure_sdk(replace(configuration, instrumentation_development=None))
+        if get_global_textmap().extract({}) is None:
+            # What a file without propagators is made into: it hands instrumentors None for a context,
+            # and every request of the application fails on it.
+            set_global_textmap(_NoPropagation())
     except Exception as error:
         raise ConfigurationError(
             f"the configuration file cannot be used: {error}",

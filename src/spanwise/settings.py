@@ -27,38 +27,29 @@ _OTLP = "OTEL_EXPORTER_OTLP_"
 
 def _specified_boolean(text: str) -> bool:
     # The specification: only "true", case-insensitive, is true.
-    lowered = text.strip().lower()
-    if lowered not in ("true", "false"):
-        raise ValueError("expected true or false")
-    return lowered == "true"
+    return _one_of("true", "false")(text) == "true"
 
 
 def _boolean(text: str) -> bool:
     # For our own settings, which also take 1/yes/on.
-    lowered = text.strip().lower()
-    if lowered in ("true", "1", "yes", "on"):
-        return True
-    if lowered in ("false", "0", "no", "off"):
-        return False
-    raise ValueError("expected true or false")
+    return _one_of("true", "1", "yes", "on", "false", "0", "no", "off")(text) in ("true", "1", "yes", "on")
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number <= 0:
-        raise ValueError("expected a whole number above 0")
-    return number
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise ValueError(f"expected a whole number, {least} or more")
+        return number
+
+    return parse
 
 
-def _not_negative(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError("expected a whole number, 0 or more")
-    return number
+_positive, _not_negative = _at_least(1), _at_least(0)
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
@@ -228,8 +219,7 @@ class Settings:
 
     def exporter(self, signal: str) -> Exporter:
         """Where and how ``signal`` (``traces``, ``metrics`` or ``logs``) is sent."""
-        exporter: Exporter = getattr(self, signal)
-        return exporter
+        return {"traces": self.traces, "metrics": self.metrics, "logs": self.logs}[signal]
 
 
 def _fields(of: type) -> list[dataclasses.Field[Any]]:
@@ -238,11 +228,8 @@ def _fields(of: type) -> list[dataclasses.Field[Any]]:
 
 def _known_names() -> list[str]:
     general = [field.name for field in _fields(Exporter)]
-    return (
-        [field.name for field in _fields(Settings)]
-        + general
-        + [f"{signal}_{name}" for signal in SIGNALS for name in general]
-    )
+    of_signals = [f"{signal}_{name}" for signal in SIGNALS for name in general]
+    return [field.name for field in _fields(Settings)] + general + of_signals
 
 
 def _as_text(value: object) -> str:

@@ -142,7 +142,7 @@ def _handler(sink: Sink) -> type[BaseHTTPRequestHandler]:
 
 def _service(sink: Sink, base: type, response: type) -> Any:
     class Service(base):  # type: ignore[misc]
-        def Export(self, request: Any, context: Any) -> Any:  # noqa: ARG002 - the name and arguments are gRPC's
+        def Export(self, request: Any, context: Any) -> Any:
             sink.take(request, "grpc")
             return response()
 

@@ -11,10 +11,12 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from importlib.metadata import requires
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +191,16 @@ def _run(*command: str) -> str:
 
 def _environment(version: str, greenlet: bool) -> str:
     """The Python of an environment with this SQLAlchemy; made if it isn't there."""
-    own = [text for text in requires("spanwise") or () if "extra ==" not in text]
-    wanted = sorted([*own, *COMMON, f"sqlalchemy=={version}.*", *(["greenlet"] if greenlet else [])])
+    # The very versions that this process runs on: the probes differ in SQLAlchemy only.
+    own = [re.split(r"[^\w.-]", text)[0] for text in requires("spanwise") or () if "extra ==" not in text]
+    wanted = sorted(
+        [
+            *(f"{name}=={installed(name)}" for name in own),
+            *COMMON,
+            f"sqlalchemy=={version}.*",
+            *(["greenlet"] if greenlet else []),
+        ]
+    )
     key = hashlib.sha256(repr((wanted, greenlet, sys.version_info[:3], sys.prefix)).encode()).hexdigest()[:16]
     folder = _cache() / "venvs" / f"sqlalchemy-{version}-{'greenlet' if greenlet else 'plain'}-{key}"
     python = folder / "bin" / "python"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -28,7 +29,7 @@ class Lifecycle:
     def begin(self) -> None:
         """Registers the hooks of the process."""
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+            os.register_at_fork(after_in_child=self._in_child)
         atexit.register(self.end)
         self._take_sigterm()
 
@@ -38,6 +39,18 @@ class Lifecycle:
             self._done = True
             atexit.unregister(self.end)
             self._at_exit()
+
+    def _in_child(self) -> None:
+        self._after_fork()
+        # A child of multiprocessing ends with os._exit, past atexit (before Python 3.13 in any case); its
+        # own list of last things to do is emptied when it starts, and after that runs what is given here.
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util.register_after_fork(self, Lifecycle._at_end_of_multiprocessing)
+
+    def _at_end_of_multiprocessing(self) -> None:
+        # Priority 0: after the application's own, which come first with higher ones.
+        sys.modules["multiprocessing.util"].Finalize(None, self.end, exitpriority=0)
 
     def _take_sigterm(self) -> None:
         """Without a handler SIGTERM ends Python at once, with whatever is queued.

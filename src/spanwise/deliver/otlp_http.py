@@ -6,6 +6,7 @@ and no instrumentor traces it. https://opentelemetry.io/docs/specs/otlp/#otlphtt
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import http.client
 import os
@@ -13,7 +14,7 @@ import ssl
 import time
 import zlib
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from spanwise import names
 from spanwise.errors import ConfigurationError
@@ -89,7 +90,9 @@ class Client:
                 fix="Give a URL such as http://localhost:4318",
             )
         self._tls = self._make_tls() if self._url.scheme == "https" else None
-        self._target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
+        self._path = self._target = (self._url.path or "/") + (
+            f"?{self._url.query}" if self._url.query else ""
+        )
         self._headers = {
             "content-type": "application/x-protobuf",
             "user-agent": names.USER_AGENT,
@@ -97,6 +100,7 @@ class Client:
         }
         if destination.gzip:
             self._headers["content-encoding"] = "gzip"
+        self._proxy_headers: dict[str, str] = {}
         self._connection: http.client.HTTPConnection | None = None
 
     def send(self, body: bytes, timeout: float | None = None) -> Answer:
@@ -136,7 +140,7 @@ class Client:
         connection.timeout = timeout
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
-        connection.request("POST", self._target, body, self._headers)
+        connection.request("POST", self._target, body, {**self._headers, **self._proxy_headers})
         response = connection.getresponse()
         content = response.read(LONGEST_ANSWER)
         if response.will_close or not response.isclosed():
@@ -158,17 +162,21 @@ class Client:
         host, port = self._url.hostname or "", self._port
         timeout = self.destination.timeout
         proxy = _proxy(self._url)
+        self._target, self._proxy_headers = self._path, {}
+        authorization = _proxy_authorization(proxy)
         if proxy is not None:
             host, port = proxy.hostname or "", proxy.port
         if self._tls is not None:
             secure = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls)
             if proxy is not None:
-                secure.set_tunnel(self._url.hostname or "", self._port or 443)
+                secure.set_tunnel(self._url.hostname or "", self._port or 443, authorization)
             return secure
-        plain = http.client.HTTPConnection(host, port, timeout=timeout)
         if proxy is not None:
-            plain.set_tunnel(self._url.hostname or "", self._port or 80)
-        return plain
+            # By the whole address: proxies refuse CONNECT to other ports than 443. http.client takes
+            # the Host header from it.
+            self._target = f"http://{self._url.netloc.rpartition('@')[2]}{self._path}"
+            self._proxy_headers = authorization
+        return http.client.HTTPConnection(host, port, timeout=timeout)
 
     def _make_tls(self) -> ssl.SSLContext:
         destination = self.destination
@@ -195,6 +203,13 @@ def _proxy(url: SplitResult) -> SplitResult | None:
         return None
     address = getproxies().get(url.scheme)
     return urlsplit(address if "://" in address else f"http://{address}") if address else None
+
+
+def _proxy_authorization(proxy: SplitResult | None) -> dict[str, str]:
+    if proxy is None or proxy.username is None:
+        return {}
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"proxy-authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -102,11 +102,9 @@ class Pipeline:
         self._worker.shutdown(self._exit_timeout)
 
     def _active(self) -> bool:
-        return any(
-            channel.waiting or channel.account.finished
-            for signal, channel in self.channels.items()
-            if signal != "metrics"
-        )
+        # Spans alone: a supervisor logs too ("Restarting with stat"), and is no instance for that.
+        channel = self.channels.get("traces")
+        return channel is not None and bool(channel.waiting or channel.account.finished)
 
     def _channel(self, settings: Settings, signal: str) -> Channel:
         plans: dict[str, tuple[Callable[[Sequence[Any]], bytes], int, int, int]] = {

@@ -69,11 +69,11 @@ class LoggingInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 pass  # logging about a failure to log would come back here
             original(self, record)
 
-        logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign, assignment]
+        logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
 
     def _uninstrument(self, **_: Any) -> None:
         if LoggingInstrumentor._original is not None:
-            logging.Logger.callHandlers = LoggingInstrumentor._original  # type: ignore[method-assign]
+            logging.Logger.callHandlers = LoggingInstrumentor._original  # type: ignore[method-assign, assignment]
             LoggingInstrumentor._original = None
 
 

@@ -45,7 +45,9 @@ def test_bad_headers_are_told_without_their_secret() -> None:
     assert "s3cret" not in " ".join(loaded.problems)
 
 
-@pytest.mark.parametrize(("text", "disabled"), [("true", True), ("TRUE", True), ("false", False), ("1", False)])
+@pytest.mark.parametrize(
+    ("text", "disabled"), [("true", True), ("TRUE", True), ("false", False), ("1", False)]
+)
 def test_only_true_disables_the_sdk(text: str, disabled: bool) -> None:
     """https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#boolean"""
     assert load({}, {"OTEL_SDK_DISABLED": text}).disabled is disabled
@@ -64,7 +66,9 @@ def test_a_signal_s_own_exporter_variable_wins_over_the_general_one() -> None:
         "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION": "gzip",
     }
     loaded = load({}, environ)
-    assert [loaded.exporter(signal).endpoint for signal in SIGNALS] == ["http://all:4318"] * 2 + ["http://logs/take"]
+    assert [loaded.exporter(signal).endpoint for signal in SIGNALS] == ["http://all:4318"] * 2 + [
+        "http://logs/take"
+    ]
     assert [loaded.exporter(signal).endpoint_is_whole for signal in SIGNALS] == [False, False, True]
     assert [loaded.exporter(signal).compression for signal in SIGNALS] == ["none", "gzip", "none"]
     assert [loaded.exporter(signal).timeout for signal in SIGNALS] == [5, 5, 5]
@@ -90,7 +94,9 @@ def test_an_unknown_name_is_told_with_a_suggestion() -> None:
 def test_documentation_has_every_field_with_its_default() -> None:
     rows = documentation()
     told = {variable for variable, _, _ in rows}
-    fields = [field for owner in (Settings, Exporter) for field in dataclasses.fields(owner) if field.metadata]
+    fields = [
+        field for owner in (Settings, Exporter) for field in dataclasses.fields(owner) if field.metadata
+    ]
     assert len(rows) == len(fields) == len(told)
     for field in fields:
         assert any(variable.endswith(field.metadata["env"]) for variable in told)

@@ -292,3 +292,17 @@ def test_clock_set_back_gives_no_negative_duration(
     span.end()
     (ended,) = exporter.get_finished_spans()
     assert ended.end_time == ended.start_time
+
+
+@pytest.mark.parametrize("kind", [TracerProvider, sdk.TracerProvider])
+def test_oldest_attributes_give_way(kind: type[sdk.TracerProvider]) -> None:
+    limits = sdk.SpanLimits(max_span_attributes=2)
+    tracer = kind(resource=RESOURCE, shutdown_on_exit=False, span_limits=limits).get_tracer("t")
+    span: Any = tracer.start_span("x", attributes={"a": 1, "b": 2, "c": 3})
+    assert typed(span.attributes) == [("b", "int", 2), ("c", "int", 3)]
+    span.set_attribute("b", 4)  # set again: now the youngest
+    span.set_attribute("d", 5)
+    assert typed(span.attributes) == [("b", "int", 4), ("d", "int", 5)]
+    span.set_attributes({"e": 6, "f": 7, "g": 8})
+    assert typed(span.attributes) == [("f", "int", 7), ("g", "int", 8)]
+    assert span.dropped_attributes == 5

@@ -290,3 +290,19 @@ def test_eviction_that_meets_another_writer_keeps_the_value() -> None:
     target = Interrupted(2, None, immutable=False)
     limits.put(target, "a", [1, "b"])
     assert dict(target) == {"a": (1, "b")}
+
+
+@pytest.mark.parametrize("method", ["set_attribute", "set_attributes"])
+def test_value_that_comes_after_the_end_is_not_seen(method: str) -> None:
+    """Cleaning takes long enough for another thread to end the span; here the value itself ends it."""
+    _, tracer, exporter = setup()
+    span: Any = tracer.start_span("x", attributes={"a": 1})
+
+    class Ending:
+        def __str__(self) -> str:
+            span.end()
+            return "late"
+
+    getattr(span, method)(*(("late", Ending()) if method == "set_attribute" else ({"late": Ending()},)))
+    assert dict(span.attributes) == dict(span._attributes) == {"a": 1}
+    assert len(exporter.get_finished_spans()) == 1

@@ -1,0 +1,80 @@
+"""`spanwise run`: the command line, the environment, and the user's own sitecustomize."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spanwise.commands.run import BOOTSTRAP, command_line, environment
+from spanwise.errors import SpanwiseError
+
+
+def test_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text("")
+    assert command_line(["app.py", "--x"]) == [sys.executable, "app.py", "--x"]
+    assert command_line(["package", "-v"], module=True) == [sys.executable, "-m", "package", "-v"]
+    assert command_line([sys.executable, "-c", "1"]) == [sys.executable, "-c", "1"]
+    program = tmp_path / "tool"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command_line(["tool", "app.py"]) == [str(program), "app.py"]
+    with pytest.raises(SpanwiseError, match="no program 'nowhere'"):
+        command_line(["nowhere"])
+    with pytest.raises(SpanwiseError, match=r"missing\.py"):
+        command_line(["missing.py"])
+
+
+def test_the_bootstrap_folder_is_first_and_once() -> None:
+    made = environment({"PYTHONPATH": f"/a{os.pathsep}/b", "X": "1"})
+    assert made["PYTHONPATH"].split(os.pathsep) == [str(BOOTSTRAP), "/a", "/b"]
+    assert made["X"] == "1"
+    assert environment(made) == made
+    assert environment({})["PYTHONPATH"] == str(BOOTSTRAP)
+
+
+def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs `spanwise run` with no exporter."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "SPANWISE_"))}
+    none = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+    return subprocess.run(
+        [sys.executable, "-m", "spanwise", "run", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder,
+        env={**plain, **none, **variables},
+    )
+
+
+def test_the_user_s_sitecustomize_still_runs_and_telemetry_is_on(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('the user\\'s own')\n")
+    code = "from opentelemetry import trace; print(type(trace.get_tracer_provider()).__module__)"
+    done = run(sys.executable, "-c", code, folder=tmp_path, PYTHONPATH=str(tmp_path))
+    # Once for the command's own interpreter, once for the program's.
+    assert done.stdout.splitlines() == ["the user's own"] * 2 + ["spanwise.spans.provider"], done.stderr
+
+
+def test_exit_status_and_arguments_are_the_program_s_own(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import sys; print(sys.argv[1:]); sys.exit(5)")
+    done = run("app.py", "--report", "-m", "x", folder=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (5, "['--report', '-m', 'x']"), done.stderr
+    assert done.stderr == ""
+
+
+def test_options_become_variables(tmp_path: Path) -> None:
+    code = "import os; print(os.environ['OTEL_SERVICE_NAME'], os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'])"
+    done = run("--service", "s", "--endpoint", "http://x", sys.executable, "-c", code, folder=tmp_path)
+    assert done.stdout.split() == ["s", "http://x"]
+
+
+def test_a_missing_program_is_one_line_and_status_2(tmp_path: Path) -> None:
+    done = run("no-such-program", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("spanwise: no program 'no-such-program'")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,155 @@
+"""Fork, SIGTERM and exit, in real processes: what arrives at a receiver and with what status they end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# A process with a pipeline whose "server" is a file: one line for each request, with the process's role.
+PRELUDE = """
+import json, os, signal, sys, time, multiprocessing
+from spanwise.deliver import pipeline as module
+from spanwise.deliver.lifecycle import Lifecycle
+from spanwise.deliver.otlp_http import Answer
+from spanwise.settings import load
+
+out = sys.argv[1]
+role = "parent"
+
+class Sender:
+    def __init__(self, destination): pass
+    def send(self, body, timeout=None):
+        with open(out, "a") as file:
+            file.write(json.dumps([role, body.decode()]) + chr(10))
+        return Answer(delivered=True)
+    def close(self): pass
+
+module.Client = Sender
+module.encode_spans = lambda spans: " ".join(spans).encode()
+pipeline = module.Pipeline(load({"span_delay": 3600000}, {}), ["traces"])
+offer = pipeline.channels["traces"].offer
+def begin():
+    Lifecycle(pipeline.after_fork, pipeline.shutdown).begin()
+    pipeline.start()
+"""
+
+
+def run(body: str, folder: Path) -> tuple[int, list[list[str]]]:
+    """Runs ``body`` after the prelude; its exit status and what was sent."""
+    out = folder / "sent"
+    out.touch()
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + body, str(out)], capture_output=True, text=True, timeout=60
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, sorted(json.loads(line) for line in out.read_text().splitlines())
+
+
+def test_what_waits_at_a_normal_exit_is_sent(tmp_path: Path) -> None:
+    assert run("begin(); offer('a'); sys.exit(3)", tmp_path) == (3, [["parent", "a"]])
+
+
+def test_a_forked_child_delivers_its_own_and_not_its_parent_s(tmp_path: Path) -> None:
+    body = """
+begin()
+offer("parent's")
+child = os.fork()
+if child == 0:
+    role = "child"
+    offer("child's")
+    sys.exit(0)
+os.waitpid(child, 0)
+"""
+    assert run(body, tmp_path) == (0, [["child", "child's"], ["parent", "parent's"]])
+
+
+def test_a_forked_child_s_thread_runs(tmp_path: Path) -> None:
+    body = """
+begin()
+child = os.fork()
+if child == 0:
+    role = "child"
+    offer("child's")
+    assert pipeline.flush(30)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    assert run(body, tmp_path) == (0, [["child", "child's"]])
+
+
+def test_a_multiprocessing_child_delivers_at_its_end(tmp_path: Path) -> None:
+    """It ends with os._exit: Python's own exit hooks do not run in it."""
+    body = """
+def work():
+    global role
+    role = "child"
+    offer("child's")
+begin()
+offer("parent's")
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+child.join()
+assert child.exitcode == 0
+"""
+    assert run(body, tmp_path) == (0, [["child", "child's"], ["parent", "parent's"]])
+
+
+def test_a_fork_while_the_locks_are_held_does_not_hang(tmp_path: Path) -> None:
+    body = """
+begin()
+with pipeline.channels["traces"].account._lock, pipeline._worker._idle:
+    child = os.fork()
+    if child == 0:
+        role = "child"
+        offer("child's")
+        sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    assert run(body, tmp_path) == (0, [["child", "child's"]])
+
+
+def test_sigterm_delivers_and_the_status_stays(tmp_path: Path) -> None:
+    body = "begin(); offer('a'); os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"
+    assert run(body, tmp_path) == (-signal.SIGTERM, [["parent", "a"]])
+
+
+@pytest.mark.parametrize("order", ["install(); begin()", "begin(); install()"])
+def test_the_application_s_own_handler_stays(order: str, tmp_path: Path) -> None:
+    body = f"""
+def own(number, frame):
+    sys.exit(7)
+def install():
+    signal.signal(signal.SIGTERM, own)
+{order}
+assert signal.getsignal(signal.SIGTERM) is own
+offer("a")
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(60)
+"""
+    assert run(body, tmp_path) == (7, [["parent", "a"]])
+
+
+def test_an_ignored_sigterm_stays_ignored(tmp_path: Path) -> None:
+    body = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+begin()
+os.kill(os.getpid(), signal.SIGTERM)
+offer("still here")
+"""
+    assert run(body, tmp_path) == (0, [["parent", "still here"]])
+
+
+def test_started_on_another_thread(tmp_path: Path) -> None:
+    body = """
+import threading
+thread = threading.Thread(target=begin)
+thread.start()
+thread.join()
+offer("a")
+"""
+    assert run(body, tmp_path) == (0, [["parent", "a"]])

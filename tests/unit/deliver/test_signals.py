@@ -1,0 +1,160 @@
+"""The SDK's ends: what is taken, who stays silent, temporality as the stock exporter has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+
+from spanwise import names
+from spanwise.deliver import selfmetrics
+from spanwise.deliver.channel import Channel
+from spanwise.deliver.otlp_http import Answer
+from spanwise.deliver.signals import MetricDelivery, SpanDelivery, _temporality
+
+
+class Taken:
+    """Takes every request."""
+
+    def send(self, body: bytes, timeout: float | None = None) -> Answer:
+        return Answer(delivered=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def channel(signal: str) -> Channel:
+    """A channel whose items are looked at in the queue."""
+    return Channel(
+        signal,
+        lambda items: b"x" * len(items),
+        Taken(),
+        address="",
+        capacity=3,
+        batch=3,
+        delay=60,
+        wake=lambda: None,
+    )
+
+
+class ByName(Sampler):
+    """The span's name is the decision."""
+
+    def should_sample(
+        self, parent_context: Any, trace_id: int, name: str, *_: Any, **__: Any
+    ) -> SamplingResult:
+        return SamplingResult(Decision[name])
+
+    def get_description(self) -> str:
+        return "by name"
+
+
+class Seen(SpanProcessor):
+    """Counts the ended spans that processors get to see."""
+
+    count = 0
+
+    def on_end(self, span: Any) -> None:
+        self.count += 1
+
+
+def test_only_sampled_spans_are_exported() -> None:
+    made = channel("traces")
+    provider, seen = TracerProvider(sampler=ByName(), shutdown_on_exit=False), Seen()
+    delivery = SpanDelivery(made, lambda _: True)
+    provider.add_span_processor(delivery)
+    provider.add_span_processor(seen)
+    tracer = provider.get_tracer("t")
+    for name in ("DROP", "RECORD_ONLY", "RECORD_AND_SAMPLE"):
+        tracer.start_span(name).end()
+    assert seen.count == 2
+    assert made.waiting == 1
+    delivery.shutdown()
+    tracer.start_span("RECORD_AND_SAMPLE").end()
+    assert made.waiting == 1
+
+
+@pytest.mark.parametrize("preference", ["cumulative", "delta", "lowmemory"])
+def test_temporality_is_the_stock_exporter_s(preference: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, preference)
+    stock = OTLPMetricExporter()._preferred_temporality
+    ours = _temporality(preference)
+    cumulative = type(next(iter(stock.values()))).CUMULATIVE
+    kinds = {*stock, *ours}
+    assert len(kinds) >= 6
+    assert {kind: ours.get(kind, cumulative) for kind in kinds} == {
+        kind: stock.get(kind, cumulative) for kind in kinds
+    }
+
+
+@pytest.fixture
+def reader() -> tuple[MetricDelivery, Channel, dict[str, bool]]:
+    """A reader, its channel, and whether the process is active."""
+    made, state = channel("metrics"), {"active": False}
+    return MetricDelivery(made, lambda _: True, lambda: state["active"]), made, state
+
+
+def test_a_process_that_only_exists_stays_silent(
+    reader: tuple[MetricDelivery, Channel, dict[str, bool]],
+) -> None:
+    delivery, made, state = reader
+    provider = MeterProvider(metric_readers=[delivery], shutdown_on_exit=False)
+    for scope in (names.SCOPE_PROCESS, names.SCOPE_DELIVERY):
+        provider.get_meter(scope).create_counter("c").add(1)
+    delivery.collect()
+    assert made.waiting == 0
+    state["active"] = True
+    delivery.collect()
+    assert made.waiting == 1
+    state["active"] = False
+    delivery.collect()  # once it has reported it goes on, or its series would break off
+    assert made.waiting == 2
+
+
+def test_a_metric_of_the_application_s_own_ends_the_silence(
+    reader: tuple[MetricDelivery, Channel, dict[str, bool]],
+) -> None:
+    delivery, made, _ = reader
+    provider = MeterProvider(metric_readers=[delivery], shutdown_on_exit=False)
+    delivery.collect()
+    assert made.waiting == 0
+    provider.get_meter("app").create_counter("c").add(1)
+    delivery.collect()
+    assert made.waiting == 1
+
+
+def test_the_books_are_told_as_metrics(reader: tuple[MetricDelivery, Channel, dict[str, bool]]) -> None:
+    delivery, made, state = reader
+    state["active"] = True
+    provider = MeterProvider(metric_readers=[delivery], shutdown_on_exit=False)
+    traces = channel("traces")
+    selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), (traces, made))
+    for number in range(5):
+        traces.offer(number)  # holds 3
+    traces.drain(float("inf"))
+    traces.account.drop(4, "503")
+    traces.offer(9)  # waits: neither processed nor exported yet
+    delivery.collect()
+    (data,) = made._queue
+    points = {
+        (
+            metric.name,
+            point.attributes.get(names.OTEL_COMPONENT_NAME),
+            point.attributes.get(names.ERROR_TYPE),
+        ): point.value
+        for scope in data.resource_metrics[0].scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+    }
+    name = "spanwise/traces"
+    assert points[names.SDK_SPANS_PROCESSED.name, name, None] == 7
+    assert points[names.SDK_SPANS_PROCESSED.name, name, "queue_full"] == 2
+    assert points[names.SDK_SPANS_EXPORTED.name, name, None] == 3
+    assert points[names.SDK_SPANS_EXPORTED.name, name, "503"] == 4
+    assert points[names.DELIVERY_BYTES.name, name, None] == 3
+    assert points[names.DELIVERY_RETRIES.name, name, None] == 0

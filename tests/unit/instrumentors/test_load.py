@@ -1,0 +1,174 @@
+"""The loader: one that fails stops nothing, the lists hold, ours and contrib's answer to one name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from spanwise.instrumentors import load as module
+from spanwise.settings import Settings
+
+calls: list[tuple[str, dict[str, Any]]] = []
+
+
+class _Fake(BaseInstrumentor):  # type: ignore[misc]
+    def instrumentation_dependencies(self) -> tuple[str, ...]:
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        kwargs.pop("skip_dep_check", None)
+        calls.append((type(self).__name__, kwargs))
+
+    def _uninstrument(self, **_: Any) -> None:
+        """Nothing to undo."""
+
+
+class Good(_Fake):
+    """Works."""
+
+
+class Other(_Fake):
+    """Works."""
+
+
+class Ours(_Fake):
+    """Works."""
+
+
+class OldLibrary(_Fake):
+    """Does not go with what is installed."""
+
+    def instrumentation_dependencies(self) -> tuple[str, ...]:
+        return ("pytest < 1",)
+
+
+class NoLibrary(_Fake):
+    """Its library is not there."""
+
+    def instrumentation_dependencies(self) -> tuple[str, ...]:
+        return ("no-such-library >= 1",)
+
+
+class Failing(_Fake):
+    """Raises."""
+
+    def _instrument(self, **_: Any) -> None:
+        raise RuntimeError("planted")
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setitem(sys.modules, "fake_instrumentors", sys.modules[__name__])
+    entries = [
+        EntryPoint(name, f"fake_instrumentors:{attribute}", module.GROUP)
+        for name, attribute in (
+            ("bad", "Failing"),
+            ("gone", "Nowhere"),
+            ("good", "Good"),
+            ("mine", "Other"),
+            ("spanwise", "Failing"),
+        )
+    ]
+    table = {
+        "mine": "fake_instrumentors:Ours",
+        "old": "fake_instrumentors:OldLibrary",
+        "missing": "fake_instrumentors:NoLibrary",
+    }
+    monkeypatch.setattr(module, "entry_points", lambda group: entries if group == module.GROUP else [])
+    monkeypatch.setattr(module, "INSTRUMENTORS", table)
+    calls.clear()
+    yield
+    for cls in (Good, Other, Ours):
+        if cls().is_instrumented_by_opentelemetry:
+            cls().uninstrument()
+
+
+def states(**settings: Any) -> dict[str, str]:
+    """What became of each, by name."""
+    return {outcome.name: outcome.state for outcome in module.load(Settings(**settings))}
+
+
+def test_one_that_fails_stops_neither_the_others_nor_the_application(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert states() == {
+        "bad": "failed",
+        "gone": "failed",
+        "good": "instrumented",
+        "mine": "instrumented",
+        "missing": "absent",
+        "old": "failed",
+    }
+    assert [name for name, _ in calls] == ["Good", "Ours"]
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 3
+    assert "bad is not instrumented: RuntimeError: planted" in warnings[0]
+    assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS" in warnings[0]
+    assert "pytest < 1" in warnings[2] or "pytest<1" in warnings[2]
+    assert pytest.__version__ in warnings[2]
+
+
+def test_deny_list() -> None:
+    found = states(disabled_instrumentations=("good", "old"))
+    assert (found["good"], found["old"], found["mine"]) == ("skipped", "skipped", "instrumented")
+
+
+def test_star_denies_all(caplog: pytest.LogCaptureFixture) -> None:
+    assert set(states(disabled_instrumentations=("*",)).values()) == {"skipped"}
+    assert calls == []
+    assert caplog.records == []
+
+
+def test_allow_list_and_a_name_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
+    found = states(enabled_instrumentations=("good", "flsk"))
+    assert [name for name, state in found.items() if state == "instrumented"] == ["good"]
+    assert "'flsk'" in caplog.text
+
+
+def test_contrib_is_used_where_a_setting_says_so() -> None:
+    states(contrib_instrumentations=("mine",))
+    assert [name for name, _ in calls] == ["Good", "Other"]
+
+
+def test_options_reach_instrument() -> None:
+    module.load(Settings(), {"good": {"depth": 3}})
+    assert ("Good", {"depth": 3}) in calls
+
+
+def test_a_version_conflict_of_an_installed_package(tmp_path: Path) -> None:
+    """As pip leaves it: metadata with an `instruments` extra that the installed version breaks."""
+    for name, requirement in (("stale", "pytest<1"), ("fresh", "pytest>1")):
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nProvides-Extra: instruments\n"
+            f'Requires-Dist: {requirement}; extra == "instruments"\n'
+        )
+        (folder / "entry_points.txt").write_text(
+            f"[opentelemetry_instrumentor]\n{name} = {name}_module:Made\n"
+        )
+        (tmp_path / f"{name}_module.py").write_text(
+            f"class Made:\n    def instrument(self, **_):\n        print('instrumented', {name!r})\n"
+        )
+    code = (
+        "import logging; logging.basicConfig(format='%(levelname)s %(message)s')\n"
+        "from spanwise.instrumentors.load import load\nfrom spanwise.settings import Settings\n"
+        "load(Settings(enabled_instrumentations=('stale', 'fresh')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["instrumented fresh"]
+    assert done.stderr.count("WARNING") == 1
+    assert "stale is not instrumented" in done.stderr
+    assert "pytest<1" in done.stderr.replace(" ", "")

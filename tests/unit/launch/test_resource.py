@@ -1,0 +1,81 @@
+"""Who the telemetry comes from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spanwise import names, resource
+
+VARIABLES = ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS")
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")  # set first, so that what detect() sets is undone
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_finds_out_process_host_and_system() -> None:
+    found = resource.detect().attributes
+    for name in (names.PROCESS_PID, names.HOST_NAME, names.OS_TYPE, names.PROCESS_RUNTIME_VERSION):
+        assert name in found
+    assert found[names.TELEMETRY_DISTRO_NAME] == "spanwise"
+    assert found[names.SERVICE_INSTANCE_ID]
+    assert names.SERVICE_VERSION not in found
+
+
+def test_the_user_s_variables_win(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1.2"\n')
+    assert resource.detect().attributes[names.SERVICE_VERSION] == "1.2"
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.version=9,host.name=mine,service.name=low")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    found = resource.detect().attributes
+    assert found[names.SERVICE_NAME] == "shop"
+    assert found[names.SERVICE_VERSION] == "9"
+    assert found[names.HOST_NAME] == "mine"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[tool.x]\nversion = '1'\n",
+        "[project]\nname='x'\n[tool.y]\nversion='2'\n",
+        "[project]\ndynamic=['version']\n",
+    ],
+)
+def test_no_plain_version_is_no_version(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert names.SERVICE_VERSION not in resource.detect().attributes
+
+
+def test_a_forked_child_is_another_instance() -> None:
+    code = """
+import os, sys
+from spanwise.resource import detect
+from opentelemetry.sdk.trace import TracerProvider
+provider = TracerProvider(resource=detect(), shutdown_on_exit=False)
+def show():
+    found = provider.resource.attributes
+    print(found["service.instance.id"], found["process.pid"], os.getpid(), flush=True)
+show()
+child = os.fork()
+if child == 0:
+    show()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 2
+    assert len({line[0] for line in lines}) == 2
+    for _, told, real in lines:
+        assert told == real
