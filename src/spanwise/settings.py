@@ -26,12 +26,10 @@ _OTLP = "OTEL_EXPORTER_OTLP_"
 
 
 def _specified_boolean(text: str) -> bool:
-    # The specification: only "true", case-insensitive, is true.
-    return _one_of("true", "false")(text) == "true"
+    return _one_of("true", "false")(text) == "true"  # the specification: only "true", in any case
 
 
-def _boolean(text: str) -> bool:
-    # For our own settings, which also take 1/yes/on.
+def _boolean(text: str) -> bool:  # our own settings also take 1/yes/on
     return _one_of("true", "1", "yes", "on", "false", "0", "no", "off")(text) in ("true", "1", "yes", "on")
 
 

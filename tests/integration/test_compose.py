@@ -41,6 +41,8 @@ DASHBOARDS = ROOT / "compose" / "grafana" / "dashboards"
 INSTALL_COLLECTOR = "scripts/build-collector"
 INSTALL_PROMETHEUS = "apt-get install prometheus"
 INSTALL_ALERTMANAGER = "apt-get install prometheus-alertmanager"
+# How often the Collector writes span metrics and decides on traces; the defaults are 15 s and 10 s.
+QUICK = {"SPANWISE_METRICS_FLUSH": "1s", "SPANWISE_DECISION_WAIT": "2s"}
 T = TypeVar("T")
 
 
@@ -123,10 +125,15 @@ class Machine:
 
     def environment(self, service: str) -> dict[str, str]:
         ours = {key: value for key, value in os.environ.items() if not key.startswith(("SPANWISE_", "OTEL_"))}
-        return ours | {
-            key: self.local(service, str(value))
-            for key, value in (SERVICES[service].get("environment") or {}).items()
-        }
+        given = {key: str(value) for key, value in (SERVICES[service].get("environment") or {}).items()}
+        moved = {key: self.local(service, value) for key, value in given.items()}
+        for key in given:
+            # An address in two variables, NAME_HOST and NAME_PORT.
+            name = key.removesuffix("_HOST")
+            if name != key and f"{name}_PORT" in given:
+                there = self.local(service, f"{given[key]}:{given[f'{name}_PORT']}")
+                moved[key], moved[f"{name}_PORT"] = there.split(":")
+        return ours | moved | QUICK
 
 
 def run(*command: str, env: dict[str, str] | None = None) -> str:

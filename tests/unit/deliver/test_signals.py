@@ -156,5 +156,7 @@ def test_the_books_are_told_as_metrics(reader: tuple[MetricDelivery, Channel, di
     assert points[names.SDK_SPANS_PROCESSED.name, name, "queue_full"] == 2
     assert points[names.SDK_SPANS_EXPORTED.name, name, None] == 3
     assert points[names.SDK_SPANS_EXPORTED.name, name, "503"] == 4
+    assert (names.SDK_SPANS_EXPORTED.name, name, "queue_full") not in points  # never reached the exporter
+    assert (names.SDK_SPANS_PROCESSED.name, name, "503") not in points
     assert points[names.DELIVERY_BYTES.name, name, None] == 3
     assert points[names.DELIVERY_RETRIES.name, name, None] == 0

@@ -174,3 +174,28 @@ def test_many_flushes_at_once_all_come_back(order: list[str]) -> None:
     assert len(answers) == 200
     assert traces.account.delivered == 200
     worker.shutdown(30)
+
+
+def test_a_destination_that_knows_no_time_out_cannot_either(order: list[str]) -> None:
+    """Looking a name up can take minutes, and no time-out of a socket holds for it."""
+    released, stuck = threading.Event(), threading.Event()
+
+    class Stuck(Recorder):
+        def send(self, body: bytes, timeout: float | None = None) -> Answer:
+            stuck.set()
+            released.wait()
+            return super().send(body, timeout)
+
+    traces = channel("traces", Stuck("traces", order))
+    worker = Worker((traces,), None, 3600.0)
+    worker.start()
+    traces.offer("span")
+    flushing = threading.Thread(target=worker.flush, args=(0.0,))
+    flushing.start()
+    assert stuck.wait(20)
+    ended = threading.Event()
+    threading.Thread(target=lambda: (worker.shutdown(0.1), ended.set()), daemon=True).start()
+    assert ended.wait(20)
+    assert traces.account.drops() == {"exit": 1}
+    released.set()
+    flushing.join(20)

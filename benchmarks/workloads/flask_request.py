@@ -1,0 +1,75 @@
+"""A Flask request with three SQL statements and two Redis calls: microseconds of process CPU.
+
+Usage: flask_request.py DRIVER REQUESTS REDIS_PORT
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from bench_common import driver, report
+
+WARM_UP = 200
+CHUNK = 100  # requests between two flushes: some 600 spans, well below every arm's queue
+SPANS = 6  # the least a request must give: one of the server, three of SQL, two of Redis
+
+
+def application(redis_port: int) -> tuple[Any, Any]:
+    """The application and its database engine."""
+    import redis
+    from flask import Flask, jsonify
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import StaticPool
+
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    cache = redis.Redis(port=redis_port)
+    with engine.begin() as connection:
+        connection.execute(text("create table album (id integer primary key, title text, plays integer)"))
+        connection.execute(
+            text("insert into album values (:id, :title, 0)"),
+            [{"id": number, "title": f"Album {number}"} for number in range(1000)],
+        )
+    app = Flask("bench")
+    one = text("select title from album where id = :id")
+    count = text("select count(*) from album where id < :id")
+    play = text("update album set plays = plays + 1 where id = :id")
+
+    @app.get("/albums/<int:number>")
+    def album(number: int) -> Any:
+        seen = cache.get(f"album:{number}")
+        with engine.begin() as connection:
+            title = connection.execute(one, {"id": number}).scalar()
+            before = connection.execute(count, {"id": number}).scalar()
+            connection.execute(play, {"id": number})
+        cache.set(f"album:{number}", title or "")
+        return jsonify(title=title, before=before, seen=seen is not None)
+
+    return app, engine
+
+
+def main() -> None:
+    """Measures after a warm-up, driven in the process through the WSGI interface."""
+    arm, requests = driver(sys.argv[1]), int(sys.argv[2])
+    app, engine = application(int(sys.argv[3]))
+    arm.instrument(app, engine)
+    client = app.test_client()
+
+    def ask(first: int, many: int) -> None:
+        for number in range(first, first + many):
+            answer = client.get(f"/albums/{number % 1000}")
+            if answer.status_code != 200:
+                raise RuntimeError(f"the application answered {answer.status}")
+        arm.flush()
+
+    for at in range(0, WARM_UP, CHUNK):
+        ask(at, CHUNK)
+    started = time.process_time()
+    for at in range(0, requests, CHUNK):
+        ask(at, CHUNK)
+    used = time.process_time() - started
+    report({"process": used / requests * 1e6}, any_spans=SPANS * (requests + WARM_UP), requests=requests + WARM_UP)
+
+
+main()
