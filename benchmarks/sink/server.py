@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
         self._answer(404, "application/json", b"{}")
 
-    do_PUT = do_POST  # noqa: N815 - the base class's naming; the Datadog agent takes PUT
+    do_PUT = do_POST
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

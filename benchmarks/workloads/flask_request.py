@@ -69,7 +69,11 @@ def main() -> None:
     for at in range(0, requests, CHUNK):
         ask(at, CHUNK)
     used = time.process_time() - started
-    report({"process": used / requests * 1e6}, any_spans=SPANS * (requests + WARM_UP), requests=requests + WARM_UP)
+    report(
+        {"process": used / requests * 1e6},
+        any_spans=SPANS * (requests + WARM_UP),
+        requests=requests + WARM_UP,
+    )
 
 
 main()

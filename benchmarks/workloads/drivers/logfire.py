@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import logfire
-
 from drivers.otel import flush_metrics
 
 __all__ = ["emit", "flush", "flush_metrics", "instrument", "start"]

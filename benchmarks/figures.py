@@ -1,0 +1,112 @@
+"""Measurements summed up: medians and spreads, what arrived, and the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.arms import OURS, PLAIN, STOCK
+from benchmarks.collect import Measurement
+from benchmarks.plan import WORKLOADS
+
+__all__ = ["TARGETS", "Results", "Spread", "Target"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """What ours is to reach: at most this share of another arm's figure."""
+
+    title: str
+    workload: str
+    figure: str
+    against: str
+    at_most: float
+
+
+TARGETS: Sequence[Target] = (
+    Target("span, 8 attributes, created to exported, process CPU", "span_cost", "process_8", STOCK, 0.12),
+    Target("the same", "span_cost", "process_8", "ddtrace", 0.5),
+    Target("encode only", "encode_cost", "process", STOCK, 0.10),
+    Target("histogram record, process CPU", "metric_cost", "record_process", STOCK, 0.15),
+    Target("added start-up time of a Flask process", "start_up", "wall", STOCK, 0.25),
+    Target("added peak memory of it", "start_up", "rss", STOCK, 0.35),
+)
+# The other target: no span dropped at this rate.
+DROPS = ("job_slowdown", "work-10000")
+
+
+class Results:
+    """The measurements of one run.
+
+    Args:
+        measurements: all of them, in any order.
+    """
+
+    def __init__(self, measurements: Iterable[Measurement]) -> None:
+        self._all = list(measurements)
+
+    def arms(self, workload: str) -> list[str]:
+        """The arms that were measured, in the order in which they first were."""
+        return list(dict.fromkeys(each.arm for each in self._all if each.workload == workload))
+
+    def spread(self, workload: str, figure: str, arm: str) -> Spread | None:
+        """An arm's figure, over plain where the workload says so; None where it could not be measured."""
+        found = self._values(workload, figure, arm)
+        if not found:
+            return None
+        base = 0.0
+        if WORKLOADS[workload].over_plain and arm != PLAIN:
+            plain = self._values(workload, figure, PLAIN)
+            if not plain:
+                return None
+            base = median(plain)
+        return Spread(median(found) - base, min(found) - base, max(found) - base)
+
+    def ratio(self, workload: str, figure: str, arm: str, against: str) -> float | None:
+        """Median against median; None where either is missing, or nothing can be a share of it."""
+        own, other = self.spread(workload, figure, arm), self.spread(workload, figure, against)
+        if own is None or other is None or other.median <= 0:
+            return None
+        return own.median / other.median
+
+    def reached(self, target: Target) -> float | None:
+        """Ours against the target's arm."""
+        return self.ratio(target.workload, target.figure, OURS, target.against)
+
+    def lost(self, workload: str, arm: str, name: str | None = None) -> float | None:
+        """Share of what was sent that did not arrive, 0 to 1; None where nothing is to arrive.
+
+        More than was sent may arrive, as some add spans of their own: that is no loss, and makes up
+        for none under another name.
+        """
+        sent = gone = 0.0
+        for each in self._of(workload, arm):
+            for key in each.sent if name is None else each.sent.keys() & {name}:
+                sent += each.sent[key]
+                gone += max(0.0, each.sent[key] - each.arrived.get(key, 0))
+        return gone / sent if sent else None
+
+    def fewest_attributes(self, workload: str, arm: str, name: str) -> float | None:
+        """Least mean attributes of a span of this name over the rounds."""
+        found = [each.attributes[name] for each in self._of(workload, arm) if name in each.attributes]
+        return min(found, default=None)
+
+    def errors(self, workload: str, arm: str) -> list[str]:
+        """What went wrong, each once."""
+        return list(dict.fromkeys(each.error for each in self._of(workload, arm) if each.error))
+
+    def _of(self, workload: str, arm: str) -> list[Measurement]:
+        return [each for each in self._all if each.workload == workload and each.arm == arm]
+
+    def _values(self, workload: str, figure: str, arm: str) -> list[float]:
+        return [each.values[figure] for each in self._of(workload, arm) if figure in each.values]
