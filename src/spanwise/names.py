@@ -121,6 +121,9 @@ DELIVERY_RETRIES: Final = Metric(
 DELIVERY_BYTES: Final = Metric(
     "spanwise.delivery.bytes", "By", "Bytes of delivered requests before compression.", "spanwise"
 )
+DELIVERY_ADOPTED: Final = Metric(
+    "spanwise.delivery.adopted", "{item}", "Items of a killed process that this one delivered.", "spanwise"
+)
 
 # -- process meters ---------------------------------------------------------------------------
 SCOPE_PROCESS: Final = "spanwise.meters.process"

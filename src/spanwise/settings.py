@@ -17,7 +17,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
+
+from spanwise import values
 
 __all__ = ["Exporter", "Settings", "documentation", "load"]
 
@@ -25,53 +27,8 @@ SIGNALS = ("traces", "metrics", "logs")
 _OTLP = "OTEL_EXPORTER_OTLP_"
 
 
-def _specified_boolean(text: str) -> bool:
-    return _one_of("true", "false")(text) == "true"  # the specification: only "true", in any case
-
-
-def _boolean(text: str) -> bool:  # our own settings also take 1/yes/on
-    return _one_of("true", "1", "yes", "on", "false", "0", "no", "off")(text) in ("true", "1", "yes", "on")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise ValueError(f"expected a whole number, {least} or more")
-        return number
-
-    return parse
-
-
-_positive, _not_negative = _at_least(1), _at_least(0)
-
-
-def _headers(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for part in _names(text):
-        key, separator, value = part.partition("=")
-        if not separator or not key.strip():
-            raise ValueError("expected key=value pairs separated by commas")
-        pairs.append((unquote(key.strip()).lower(), unquote(value.strip())))
-    return tuple(pairs)
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        value = text.strip().lower()
-        if value not in allowed:
-            raise ValueError(f"expected one of {', '.join(allowed)}")
-        return value
-
-    return parse
-
-
-_PROTOCOL = _one_of("http/protobuf", "grpc", "http/json")
-_COMPRESSION = _one_of("none", "gzip")
+_PROTOCOL = values.one_of("http/protobuf", "grpc", "http/json")
+_COMPRESSION = values.one_of("none", "gzip")
 
 
 def _setting(env: str, default: Any, doc: str, parse: Callable[[str], Any] = str) -> Any:
@@ -94,10 +51,10 @@ class Exporter:
         " unset: port 4318 of localhost, 4317 for gRPC",
     )
     headers: tuple[tuple[str, str], ...] = _setting(
-        "HEADERS", (), "`key=value,…` sent with every export", _headers
+        "HEADERS", (), "`key=value,…` sent with every export", values.headers
     )
     compression: str = _setting("COMPRESSION", "none", "`none` or `gzip`", _COMPRESSION)
-    timeout: int = _setting("TIMEOUT", 10_000, "longest wait for one answer, in ms", _positive)
+    timeout: int = _setting("TIMEOUT", 10_000, "longest wait for one answer, in ms", values.positive)
     certificate: str | None = _setting(
         "CERTIFICATE", None, "file with the authorities trusted for the server"
     )
@@ -118,7 +75,7 @@ class Settings:
 
     # -- what runs --------------------------------------------------------------------------
     disabled: bool = _setting(
-        "OTEL_SDK_DISABLED", False, "`true`: no telemetry and no instrumentation", _specified_boolean
+        "OTEL_SDK_DISABLED", False, "`true`: no telemetry and no instrumentation", values.specified_boolean
     )
     config_file: str | None = _setting(
         "OTEL_CONFIG_FILE",
@@ -129,7 +86,7 @@ class Settings:
         "SPANWISE_STARTUP_REPORT",
         False,
         "`1`: print what was instrumented, where data goes, which thresholds hold",
-        _boolean,
+        values.boolean,
     )
     thresholds: str | None = _setting(
         "SPANWISE_THRESHOLDS",
@@ -143,32 +100,37 @@ class Settings:
         "SPANWISE_ENABLED_INSTRUMENTATIONS",
         (),
         "only these instrumentations are loaded, by entry-point name; unset: all",
-        _names,
+        values.names,
     )
     disabled_instrumentations: tuple[str, ...] = _setting(
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
         (),
         "these instrumentations are not loaded; `*` is all",
-        _names,
+        values.names,
     )
     contrib_instrumentations: tuple[str, ...] = _setting(
         "SPANWISE_CONTRIB_INSTRUMENTATIONS",
         (),
         "for these libraries contrib's instrumentor is used instead of ours",
-        _names,
+        values.names,
     )
     process_meters: bool = _setting(
-        "SPANWISE_PROCESS_METERS", True, "memory, CPU, threads and files of the process", _boolean
+        "SPANWISE_PROCESS_METERS", True, "memory, CPU, threads and files of the process", values.boolean
     )
 
     # -- where data goes --------------------------------------------------------------------
     traces_exporter: tuple[str, ...] = _setting(
-        "OTEL_TRACES_EXPORTER", ("otlp",), "`otlp`, `console`, `none` or an installed exporter's name", _names
+        "OTEL_TRACES_EXPORTER",
+        ("otlp",),
+        "`otlp`, `console`, `none` or an installed exporter's name",
+        values.names,
     )
     metrics_exporter: tuple[str, ...] = _setting(
-        "OTEL_METRICS_EXPORTER", ("otlp",), "the same, for metrics", _names
+        "OTEL_METRICS_EXPORTER", ("otlp",), "the same, for metrics", values.names
     )
-    logs_exporter: tuple[str, ...] = _setting("OTEL_LOGS_EXPORTER", ("otlp",), "the same, for logs", _names)
+    logs_exporter: tuple[str, ...] = _setting(
+        "OTEL_LOGS_EXPORTER", ("otlp",), "the same, for logs", values.names
+    )
     traces: Exporter = Exporter()
     metrics: Exporter = Exporter()
     logs: Exporter = Exporter()
@@ -179,38 +141,44 @@ class Settings:
         "OTEL_BSP_MAX_QUEUE_SIZE",
         65_536,
         "spans held at most; beyond, they are dropped and counted",
-        _positive,
+        values.positive,
     )
     span_batch: int = _setting(
-        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, "spans in one request at most", _positive
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, "spans in one request at most", values.positive
     )
     span_delay: int = _setting(
-        "OTEL_BSP_SCHEDULE_DELAY", 5_000, "longest wait before spans are sent, in ms", _not_negative
+        "OTEL_BSP_SCHEDULE_DELAY", 5_000, "longest wait before spans are sent, in ms", values.not_negative
     )
-    log_queue: int = _setting("OTEL_BLRP_MAX_QUEUE_SIZE", 16_384, "log records held at most", _positive)
+    log_queue: int = _setting("OTEL_BLRP_MAX_QUEUE_SIZE", 16_384, "log records held at most", values.positive)
     log_batch: int = _setting(
-        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512, "log records in one request at most", _positive
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512, "log records in one request at most", values.positive
     )
     log_delay: int = _setting(
-        "OTEL_BLRP_SCHEDULE_DELAY", 1_000, "longest wait before log records are sent, in ms", _not_negative
+        "OTEL_BLRP_SCHEDULE_DELAY", 1_000, "the same, for log records, in ms", values.not_negative
     )
     metric_interval: int = _setting(
-        "OTEL_METRIC_EXPORT_INTERVAL", 60_000, "time between two exports of metrics, in ms", _positive
+        "OTEL_METRIC_EXPORT_INTERVAL", 60_000, "time between two exports of metrics, in ms", values.positive
     )
     metric_temporality: str = _setting(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         "cumulative",
         "`cumulative`, `delta` or `lowmemory`",
-        _one_of("cumulative", "delta", "lowmemory"),
+        values.one_of("cumulative", "delta", "lowmemory"),
     )
     metric_histogram: str = _setting(
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
         "explicit_bucket_histogram",
-        "`explicit_bucket_histogram` or `base2_exponential_bucket_histogram`",
-        _one_of("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+        "that, or `base2_exponential_bucket_histogram`",
+        values.one_of("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+    )
+    spool: str | None = _setting(
+        "SPANWISE_SPOOL_DIR", None, "folder of what waits to be sent; unset: in /tmp"
     )
     exit_timeout: int = _setting(
-        "SPANWISE_EXIT_TIMEOUT", 2_000, "longest wait at exit for what is still unsent, in ms", _not_negative
+        "SPANWISE_EXIT_TIMEOUT",
+        2_000,
+        "longest wait at exit for what is still unsent, in ms",
+        values.not_negative,
     )
 
     problems: tuple[str, ...] = ()

@@ -19,6 +19,8 @@ class Account:
         retried: requests that were tried again.
         sent_bytes: bytes of delivered requests, before compression.
         seconds: time spent in requests.
+        adopted: items of a killed process that were delivered, and ``adopted_lost`` those that were
+            refused. They are in that process's books, not among this one's recorded.
     """
 
     def __init__(self, signal: str) -> None:
@@ -35,6 +37,8 @@ class Account:
         self.retried = 0
         self.sent_bytes = 0
         self.seconds = 0.0
+        self.adopted = 0
+        self.adopted_lost = 0
 
     def drop(self, count: int, reason: str) -> None:
         """Counts ``count`` items as lost. Called from any thread, so it locks: the count is exact."""

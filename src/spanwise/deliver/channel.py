@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from spanwise.deliver.account import Account
 from spanwise.deliver.otlp_http import Answer
 from spanwise.deliver.partial import rejected
 from spanwise.deliver.retry import Backoff
+from spanwise.deliver.source import WHAT, Load, Source
 
-__all__ = ["WHAT", "Channel", "Sender"]
+__all__ = ["Channel", "Sender"]
 
 _logger = logging.getLogger("spanwise.deliver")
-
-# What a channel's items are called in a message to a person.
-WHAT = {"traces": "spans", "logs": "log records", "metrics": "metric collections"}
 
 
 class Sender(Protocol):
@@ -33,84 +29,68 @@ class Sender(Protocol):
 
 
 class Channel:
-    """A bounded queue in front of one destination.
+    """What waits in a source, on its way to one destination.
 
     The application's threads call :meth:`offer`; everything else happens on the delivery thread.
 
     Args:
-        signal: ``traces``, ``metrics`` or ``logs``.
-        encode: items to one request's bytes.
+        source: where items wait; it says what is dropped there.
         sender: the destination.
         address: the destination as a warning names it.
-        capacity: items held at most. Beyond, new ones are dropped and counted.
-        batch: items in one request at most.
         delay: longest wait of an item for its request, in seconds.
-        wake: called when a full batch waits.
+        wake: called when a whole request waits.
     """
 
     def __init__(
-        self,
-        signal: str,
-        encode: Callable[[Sequence[Any]], bytes],
-        sender: Sender,
-        *,
-        address: str,
-        capacity: int,
-        batch: int,
-        delay: float,
-        wake: Callable[[], None],
+        self, source: Source, sender: Sender, *, address: str, delay: float, wake: Callable[[], None]
     ) -> None:
-        self.account = Account(signal)
-        self._encode = encode
+        self.account = source.account
+        self._source = source
+        self._keep = source.offer
         self._sender = sender
         self._address = address
-        self._what = WHAT[signal]
-        self._capacity = capacity
-        self._batch = min(batch, capacity)
+        self._what = WHAT[source.account.signal]
         self._delay = delay
-        # How many must wait already for one more to wake the thread: a full batch, or, without a
-        # delay, any.
-        self._wake_at = self._batch - 1 if delay > 0 else 0
         self._wake = wake
         self._backoff = Backoff()
-        self.reset()
+        self._begin()
 
     def reset(self) -> None:
         """Empties the channel: what waited at a fork is the parent's to deliver, not the child's."""
-        self._queue: deque[Any] = deque()
-        self._items = 0  # in the encoded request that waits for its answer
-        self._body = b""
+        self._source.reset()
+        self.account.reset()
+        self._sender.close()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._load: Load | None = None  # the request that waits for its answer
         self._not_before = 0.0  # monotonic: no attempt until then
         self._failing = False
         self._woken = False
         self._next = time.monotonic() + self._delay
-        self.account.reset()
-        self._sender.close()
+
+    def adopt(self) -> None:
+        """Finds what a killed process left to be sent."""
+        self._source.adopt()
 
     def offer(self, item: Any) -> None:
-        """Takes an item from any thread. Costs a length check and an append; never blocks."""
-        waiting = len(self._queue)
-        if waiting >= self._capacity:
-            self.account.drop(1, "queue_full")
-            return
-        self._queue.append(item)
-        if waiting >= self._wake_at and not self._woken:
+        """Takes an item from any thread; never blocks."""
+        self._keep(item)
+        # Without a delay any item wakes the thread, else a whole request does.
+        if not self._woken and (self._source.full or self._delay <= 0):
             self._woken = True
             self._wake()
 
     @property
     def waiting(self) -> int:
         """Items taken whose fate is not yet known."""
-        return len(self._queue) + self._items
+        return self._source.waiting + (self._load.count if self._load is not None else 0)
 
     def due(self, now: float) -> float:
         """Seconds until the channel has something to do (0 or less: now)."""
-        if self._items:
+        if self._load is not None or self._source.full:
             return self._not_before - now
-        waiting = len(self._queue)
-        if waiting >= self._batch:
-            return self._not_before - now
-        if not waiting:
+        if not self._source.waiting:
             # Nothing is due. Look again after a delay; without one, an offer wakes the thread. An
             # answer of 0 here would have the thread spin and take the application's time.
             return max(self._next - now, self._delay) if self._delay > 0 else math.inf
@@ -122,10 +102,10 @@ class Channel:
         whole = now >= self._next
         if whole:
             self._next = now + self._delay
-        while now >= self._not_before and self._load(partial=whole):
-            # After a partial request the queue is as good as empty: going on would send a stream of
-            # tiny requests to an application that keeps recording.
-            last = self._items < self._batch
+        while now >= self._not_before and self._ready(partial=whole):
+            # After a partial request the source is as good as empty: going on would send a stream
+            # of tiny requests to an application that keeps recording.
+            last = not self._source.full
             if not self._attempt() or last:
                 return
             now = time.monotonic()
@@ -136,7 +116,7 @@ class Channel:
         Returns:
             Whether nothing is left.
         """
-        while self._load(partial=True):
+        while self._ready(partial=True):
             now = time.monotonic()
             if now >= deadline:
                 return False
@@ -151,35 +131,26 @@ class Channel:
 
     def abandon(self, reason: str) -> int:
         """Counts everything that still waits as dropped, and returns how many items that is."""
-        lost = self._items + len(self._queue)
-        self._queue.clear()
-        self._items, self._body = 0, b""
+        load, self._load = self._load, None
+        # What was adopted is still in its file: the next process tries it again.
+        lost = self._source.discard() + (load.count if load is not None and not load.adopted else 0)
         if lost:
             self.account.drop(lost, reason)
         return lost
 
-    def _load(self, *, partial: bool) -> bool:
+    def _ready(self, *, partial: bool) -> bool:
         """Makes the next request ready. False when there is nothing to send."""
-        if self._items:
-            return True
-        count = min(len(self._queue), self._batch)
-        if count == 0 or (count < self._batch and not partial):
-            return False
-        items = [self._queue.popleft() for _ in range(count)]
-        try:
-            self._body = self._encode(items)
-        except Exception:
-            self.account.drop(count, "encoding")
-            _logger.exception("%d %s could not be encoded and are dropped", count, self._what)
-            return self._load(partial=partial)
-        self._items = count
-        return True
+        if self._load is None:
+            self._load = self._source.load(partial=partial)
+        return self._load is not None
 
     def _attempt(self, timeout: float | None = None) -> bool:
         """Sends the ready request once. False: keep it, and wait."""
-        account = self.account
+        account, load = self.account, self._load
+        if load is None:
+            return True
         started = time.perf_counter()
-        answer = self._sender.send(self._body, timeout)
+        answer = self._sender.send(load.body, timeout)
         account.seconds += time.perf_counter() - started
         if not answer.delivered and answer.retry:
             account.retried += 1
@@ -188,49 +159,51 @@ class Channel:
             if not self._failing:
                 self._failing = True
                 _logger.warning(
-                    "%s cannot be delivered to %s (%s). They wait, up to %d, and are tried again. "
+                    "%s cannot be delivered to %s (%s). They wait and are tried again. "
                     "Check the destination, or set OTEL_EXPORTER_OTLP_ENDPOINT",
                     self._what,
                     self._address,
                     answer.reason,
-                    self._capacity,
                 )
             return False
         self._backoff.succeeded()
         self._not_before = 0.0
         if answer.delivered:
-            self._took(answer)
+            self._took(answer, load)
         else:
             # Once a reason: the warning is itself a log record, which the same server would refuse.
             if answer.reason not in account.drops():
                 _logger.warning(
                     "%s refused %d %s (%s): they and later ones like them are dropped, and counted",
                     self._address,
-                    self._items,
+                    load.count,
                     self._what,
                     answer.reason,
                 )
-            account.drop(self._items, answer.reason)
-        self._items, self._body = 0, b""
+            if load.adopted:
+                account.adopted_lost += load.count
+            else:
+                account.drop(load.count, answer.reason)
+        self._load = None
+        self._source.release(load)
         return True
 
-    def _took(self, answer: Answer) -> None:
+    def _took(self, answer: Answer, load: Load) -> None:
         account = self.account
         refused, words = rejected(answer.body)
-        refused = min(refused, self._items)
-        if refused:
-            if "rejected" not in account.dropped:
-                _logger.warning(
-                    "%s rejected %d of %d %s: %s",
-                    self._address,
-                    refused,
-                    self._items,
-                    self._what,
-                    words or "-",
-                )
-            account.drop(refused, "rejected")
-        account.delivered += self._items - refused
-        account.sent_bytes += len(self._body)
+        refused = min(refused, load.count)
+        if refused and "rejected" not in account.drops():
+            _logger.warning(
+                "%s rejected %d of %d %s: %s", self._address, refused, load.count, self._what, words or "-"
+            )
+        if load.adopted:
+            account.adopted += load.count - refused
+            account.adopted_lost += refused
+        else:
+            account.delivered += load.count - refused
+            if refused:
+                account.drop(refused, "rejected")
+        account.sent_bytes += len(load.body)
         if self._failing:
             self._failing = False
             _logger.warning("%s are delivered to %s again", self._what, self._address)

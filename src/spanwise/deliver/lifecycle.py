@@ -64,7 +64,15 @@ class Lifecycle:
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _on_sigterm(self, number: int, _: FrameType | None) -> None:
-        self.end()
-        # Die of the signal, as without us: the exit status stays what the parent expects.
+        # Die of the signal, as without us: the exit status stays what the parent expects. A second
+        # signal does so at once.
         signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        # Not here: the handler runs on top of whatever the main thread was doing, perhaps with a lock
+        # that the delivery needs.
+        threading.Thread(target=self._end_and_die, args=(number,), name="spanwise-sigterm").start()
+
+    def _end_and_die(self, number: int) -> None:
+        try:
+            self.end()
+        finally:
+            os.kill(os.getpid(), number)

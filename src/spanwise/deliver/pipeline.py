@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Client, Destination
+from spanwise.deliver.segment import spool_folder
 from spanwise.deliver.signals import LogDelivery, MetricDelivery, SpanDelivery
+from spanwise.deliver.source import Queue, Source
+from spanwise.deliver.span_segment import SpanSegment
 from spanwise.deliver.worker import Worker
 from spanwise.encode.logs import encode_logs
 from spanwise.encode.metrics import encode_metrics
-from spanwise.encode.spans import encode_spans
+from spanwise.encode.request import OnUnencodable
 from spanwise.settings import Exporter, Settings
 
 __all__ = ["Pipeline", "destination"]
@@ -107,24 +112,28 @@ class Pipeline:
         return channel is not None and bool(channel.waiting or channel.account.finished)
 
     def _channel(self, settings: Settings, signal: str) -> Channel:
-        plans: dict[str, tuple[Callable[[Sequence[Any]], bytes], int, int, int]] = {
-            "traces": (encode_spans, settings.span_queue, settings.span_batch, settings.span_delay),
-            "logs": (encode_logs, settings.log_queue, settings.log_batch, settings.log_delay),
-            "metrics": (_encode_metrics, METRIC_COLLECTIONS, 1, 0),
-        }
-        encode, capacity, batch, delay = plans[signal]
         to = destination(settings.exporter(signal), signal)
-        return Channel(
-            signal,
-            encode,
-            Client(to),
-            address=to.url,
-            capacity=capacity,
-            batch=batch,
-            delay=delay / 1000,
-            wake=lambda: self._wakeup(),
+        source, delay = _source(settings, signal, to)
+        return Channel(source, Client(to), address=to.url, delay=delay / 1000, wake=lambda: self._wakeup())
+
+
+def _source(settings: Settings, signal: str, to: Destination) -> tuple[Source, int]:
+    """Where a signal's items wait, and for how many milliseconds at most."""
+    account = Account(signal)
+    if signal == "traces":
+        spans = SpanSegment(
+            account,
+            capacity=settings.span_queue,
+            batch=settings.span_batch,
+            folder=spool_folder(settings.spool),
+            label=f"traces-{zlib.crc32(repr((to.url, to.headers)).encode()):08x}",
         )
+        return spans, settings.span_delay
+    if signal == "logs":
+        logs = Queue(account, encode_logs, capacity=settings.log_queue, batch=settings.log_batch)
+        return logs, settings.log_delay
+    return Queue(account, _encode_metrics, capacity=METRIC_COLLECTIONS, batch=1), 0
 
 
-def _encode_metrics(collections: Sequence[Any]) -> bytes:
+def _encode_metrics(collections: Sequence[Any], _: OnUnencodable) -> bytes:
     return encode_metrics(collections[0])  # one collection is one request

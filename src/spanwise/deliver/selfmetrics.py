@@ -45,6 +45,7 @@ def observe(meter: Meter, channels: Sequence[Channel]) -> None:
     for metric, read in (
         (names.DELIVERY_RETRIES, lambda account: account.retried),
         (names.DELIVERY_BYTES, lambda account: account.sent_bytes),
+        (names.DELIVERY_ADOPTED, lambda account: account.adopted),
     ):
         meter.create_observable_counter(
             metric.name, [_each(accounts, read)], unit=metric.unit, description=metric.description

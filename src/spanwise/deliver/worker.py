@@ -12,7 +12,8 @@ from typing import Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from spanwise.deliver.channel import WHAT, Channel
+from spanwise.deliver.channel import Channel
+from spanwise.deliver.source import WHAT
 
 __all__ = ["Worker"]
 
@@ -105,6 +106,8 @@ class Worker:
     def _run(self) -> None:
         # Nothing the delivery does may be traced: it would record spans about sending spans.
         with suppress_instrumentation():
+            for channel in self._channels:
+                channel.adopt()
             while self._stop_at is None:
                 try:
                     self._turn()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from spanwise.encode.resource import resource_frame, scope_frame
 from spanwise.encode.wire import nested, repeated
@@ -19,9 +19,21 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-__all__ = ["Groups", "OnUnencodable", "UnencodableError", "encode_records", "frame", "warn_unencodable"]
+__all__ = [
+    "RECORD",
+    "Groups",
+    "OnUnencodable",
+    "UnencodableError",
+    "encode_records",
+    "frame",
+    "frame_fields",
+    "warn_unencodable",
+]
 
 _logger = logging.getLogger(__name__)
+
+RECORD: Final = b"\x12"
+"""The tag before each record in its scope's message; the same for the three signals."""
 
 OnUnencodable = Callable[[Any, Exception], None]
 """Told of each record that is left out, with the error: to count it."""
@@ -45,10 +57,17 @@ def frame(
         resource: what the records describe.
         scopes: each scope with its encoded records, without tag and length.
     """
+    return frame_fields(resource, [(scope, repeated(RECORD, records)) for scope, records in scopes])
+
+
+def frame_fields(
+    resource: Resource | None, scopes: Iterable[tuple[InstrumentationScope | None, bytes]]
+) -> bytes:
+    """As :func:`frame`, with each scope's records in one piece, tags and lengths included."""
     parts = []
-    for scope, records in scopes:
+    for scope, fields in scopes:
         opening, closing = scope_frame(scope)
-        parts.append(nested(b"\x12", opening + repeated(b"\x12", records) + closing))
+        parts.append(nested(b"\x12", opening + fields + closing))
     opening, closing = resource_frame(resource)
     parts.insert(0, opening)
     parts.append(closing)

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Answer
+from spanwise.deliver.source import Queue
 
 TAKEN = Answer(delivered=True)
 
@@ -32,7 +34,7 @@ class Sender:
         """Nothing is open."""
 
 
-def encode(items: Sequence[Any]) -> bytes:
+def encode(items: Sequence[Any], _: object = None) -> bytes:
     """The items, told apart."""
     if "bad" in items:
         raise ValueError("bad")
@@ -41,16 +43,8 @@ def encode(items: Sequence[Any]) -> bytes:
 
 def channel(sender: Sender, capacity: int = 100, batch: int = 10, delay: float = 60.0) -> Channel:
     """A channel in front of ``sender``."""
-    return Channel(
-        "traces",
-        encode,
-        sender,
-        address="http://there",
-        capacity=capacity,
-        batch=batch,
-        delay=delay,
-        wake=lambda: None,
-    )
+    source = Queue(Account("traces"), encode, capacity=capacity, batch=batch)
+    return Channel(source, sender, address="http://there", delay=delay, wake=lambda: None)
 
 
 def soon() -> float:

@@ -13,9 +13,11 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 from spanwise import names
 from spanwise.deliver import selfmetrics
+from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Answer
 from spanwise.deliver.signals import MetricDelivery, SpanDelivery, _temporality
+from spanwise.deliver.source import Queue
 
 
 class Taken:
@@ -30,16 +32,8 @@ class Taken:
 
 def channel(signal: str) -> Channel:
     """A channel whose items are looked at in the queue."""
-    return Channel(
-        signal,
-        lambda items: b"x" * len(items),
-        Taken(),
-        address="",
-        capacity=3,
-        batch=3,
-        delay=60,
-        wake=lambda: None,
-    )
+    source = Queue(Account(signal), lambda items, _: b"x" * len(items), capacity=3, batch=3)
+    return Channel(source, Taken(), address="", delay=60, wake=lambda: None)
 
 
 class ByName(Sampler):
@@ -140,7 +134,7 @@ def test_the_books_are_told_as_metrics(reader: tuple[MetricDelivery, Channel, di
     traces.account.drop(4, "503")
     traces.offer(9)  # waits: neither processed nor exported yet
     delivery.collect()
-    (data,) = made._queue
+    (data,) = made._source._items
     points = {
         (
             metric.name,

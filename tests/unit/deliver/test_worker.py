@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Answer, Client, Destination
+from spanwise.deliver.source import Queue
 from spanwise.deliver.worker import Worker
 
 
@@ -30,16 +32,8 @@ class Recorder:
 
 def channel(signal: str, sender: Recorder | Client) -> Channel:
     """A channel that sends nothing by itself for an hour."""
-    return Channel(
-        signal,
-        lambda items: "".join(items).encode(),
-        sender,
-        address="there",
-        capacity=100,
-        batch=50,
-        delay=3600.0,
-        wake=lambda: None,
-    )
+    source = Queue(Account(signal), lambda items, _: "".join(items).encode(), capacity=100, batch=50)
+    return Channel(source, sender, address="there", delay=3600.0, wake=lambda: None)
 
 
 @pytest.fixture

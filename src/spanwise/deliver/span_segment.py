@@ -1,0 +1,257 @@
+"""Spans, encoded when they end, waiting in a segment of mapped memory.
+
+No queue of Python objects: nothing for the garbage collector to walk, nothing to encode when a
+request is made, and what has ended is in the page cache. Measured against a deque of encoded spans
+on one machine: 0.28 µs a span instead of 0.09, of some 6 in all, which buys the surviving kill.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from spanwise.deliver.account import Account
+from spanwise.deliver.orphans import LENGTHS, Orphan, find
+from spanwise.deliver.segment import CHUNK, Chunk, Segment
+from spanwise.deliver.source import Load
+from spanwise.encode.request import RECORD, frame_fields
+from spanwise.encode.resource import resource_frame, scope_frame
+from spanwise.encode.spans import encode_span, encode_span_fields
+from spanwise.encode.varint import varint
+
+__all__ = ["SpanSegment"]
+
+_logger = logging.getLogger("spanwise.deliver")
+
+# Tag and length of a span in its scope's message, for the lengths that spans have.
+_PREFIXES = tuple(RECORD + varint(length) for length in range(1024))
+# An ordinary span takes 330 bytes. With less room than this, the queue would be bounded by bytes
+# before it is by the number of spans that the setting promises.
+_BYTES_A_SPAN = 512
+_LEAST = 16 * CHUNK
+_EMPTY = Chunk(0, 0, 0)  # has no room: the first span of a lane takes a real one
+
+
+class _Lane:
+    """The spans of one scope: a request holds them together, so they are written together."""
+
+    __slots__ = ("chunk", "opening", "resource", "scope")
+
+    def __init__(self, resource: Any, scope: Any) -> None:
+        self.resource, self.scope = resource, scope
+        parts = (*resource_frame(resource), *scope_frame(scope))
+        self.opening = LENGTHS.pack(*map(len, parts)) + b"".join(parts)
+        self.chunk = _EMPTY
+
+
+class SpanSegment:
+    """Where ended spans wait for their request.
+
+    Args:
+        account: the traces' books.
+        capacity: spans held at most. Beyond, new ones are dropped and counted.
+        batch: spans in one request at most.
+        folder: where the segment's file lies.
+        label: what its name begins with; see :func:`spanwise.deliver.orphans.find`.
+    """
+
+    def __init__(self, account: Account, *, capacity: int, batch: int, folder: Path, label: str) -> None:
+        self.account = account
+        self._capacity = capacity
+        self._batch = min(batch, capacity)
+        self._folder = folder
+        self._label = label
+        self._segment: Segment | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts empty. The parent's file is left to the parent."""
+        # Reentrant, with a flag: a signal handler or a finalizer may end a span on top of the very
+        # call that holds the lock. A plain lock would never be released; without the flag the two
+        # would write to the same place.
+        self._lock = threading.RLock()
+        self._busy = False
+        self._aside: deque[tuple[Any, Any, bytes]] = deque()
+        self._lanes: dict[tuple[int, int], _Lane] = {}
+        self._ready: deque[tuple[_Lane, Chunk]] = deque()
+        self._large: deque[tuple[_Lane, bytes]] = deque()
+        self._waiting = 0
+        self._held = 0
+        # Made with the first span: a process that records none has no file.
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close(remove=False)
+        # What was adopted before the fork stays the parent's.
+        self._inheritance: Iterator[Load] = iter(())
+        self._inherited: Load | None = None
+
+    def adopt(self) -> None:
+        self._inheritance = self._inherit(find(self._folder, self._label))
+        self._inherited = next(self._inheritance, None)
+
+    def _inherit(self, orphans: list[Orphan]) -> Iterator[Load]:
+        """The requests of all orphans; a file is removed when its last one was taken."""
+        for orphan in orphans:
+            sent, count = False, 0
+            try:
+                for number, body in orphan.requests():
+                    count += number
+                    yield Load(number, body, adopted=True)
+                sent = True
+            finally:
+                orphan.close(remove=sent)
+            if count or orphan.damaged:
+                _logger.warning(
+                    "sent %d spans of a process that was killed%s",
+                    count,
+                    f"; {orphan.damaged} pieces of its memory were damaged" if orphan.damaged else "",
+                )
+
+    def offer(self, item: ReadableSpan) -> None:
+        try:
+            # Ours hands its fields over; any other is read through its properties, at three times the cost.
+            fields = getattr(item, "otlp_fields", None)
+            body = encode_span(item) if fields is None else encode_span_fields(*fields())
+            resource, scope = item.resource, item.instrumentation_scope
+            size = len(body)
+            record = (_PREFIXES[size] if size < 1024 else RECORD + varint(size)) + body
+            with self._lock:
+                if self._busy:
+                    self._aside.append((resource, scope, record))
+                    return
+                self._busy = True
+                try:
+                    self._write(resource, scope, record)
+                finally:
+                    self._busy = False
+        except Exception as error:
+            self.account.drop(1, "encoding")
+            _logger.warning("a span could not be kept for delivery and is dropped: %s", error)
+
+    def _write(self, resource: Any, scope: Any, record: bytes) -> None:
+        if self._waiting + self._held >= self._capacity:
+            self.account.drop(1, "queue_full")
+            return
+        lane = self._lanes.get((id(resource), id(scope)))
+        if lane is None:
+            lane = self._lanes[id(resource), id(scope)] = _Lane(resource, scope)
+        chunk = lane.chunk
+        end = chunk.end + len(record)
+        if end > chunk.limit or chunk.count >= self._batch:
+            another = self._another(lane, len(record))
+            if another is None:
+                self._keep_large(lane, record)
+                return
+            chunk = another
+            end = chunk.end + len(record)
+        # The zero ends the chunk for a reader after a kill; the next record takes its place.
+        self._segment.data[chunk.end : end + 1] = record + b"\0"  # type: ignore[union-attr]
+        chunk.end = end
+        chunk.count += 1
+        self._waiting += 1
+
+    def _another(self, lane: _Lane, size: int) -> Chunk | None:
+        """A new chunk for a lane, with room for ``size`` bytes; its old one is ready to be sent."""
+        if lane.chunk.count:
+            self._ready.append((lane, lane.chunk))
+            lane.chunk = _EMPTY
+        if self._segment is None:
+            wanted = -(-self._capacity * _BYTES_A_SPAN // CHUNK) * CHUNK
+            self._segment = Segment(max(wanted, _LEAST), self._folder, self._label)
+        if size + len(lane.opening) + 64 > CHUNK:
+            return None
+        chunk = self._segment.take(lane.opening)
+        if chunk is not None:
+            lane.chunk = chunk
+        return chunk
+
+    def _keep_large(self, lane: _Lane, record: bytes) -> None:
+        """A span that fits no chunk waits as bytes; one for which no chunk is free is dropped."""
+        if len(record) + len(lane.opening) + 64 <= CHUNK:
+            self.account.drop(1, "queue_full")
+            return
+        self._large.append((lane, record))
+        self._waiting += 1
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    @property
+    def full(self) -> bool:
+        return self._waiting >= self._batch or self._inherited is not None
+
+    def load(self, *, partial: bool) -> Load | None:
+        if self._inherited is not None:
+            return self._inherited
+        with self._lock:
+            self._busy = True
+            try:
+                while self._aside:
+                    self._write(*self._aside.popleft())
+                if not self._waiting or (self._waiting < self._batch and not partial):
+                    return None
+                return self._take()
+            finally:
+                self._busy = False
+
+    def _take(self) -> Load:
+        chunks = self._collect()
+        large = [] if chunks else [self._large.popleft()]
+        count = sum(chunk.count for _, chunk in chunks) + len(large)
+        fields: dict[int, tuple[_Lane, list[bytes]]] = {}
+        for lane, chunk in chunks:
+            fields.setdefault(id(lane), (lane, []))[1].append(self._segment.records(chunk))  # type: ignore[union-attr]
+        for lane, record in large:
+            fields.setdefault(id(lane), (lane, []))[1].append(record)
+        resources: dict[int, tuple[Any, list[tuple[Any, bytes]]]] = {}
+        for lane, parts in fields.values():
+            _, scopes = resources.setdefault(id(lane.resource), (lane.resource, []))
+            scopes.append((lane.scope, b"".join(parts)))
+        self._waiting -= count
+        self._held += count
+        body = b"".join(frame_fields(resource, scopes) for resource, scopes in resources.values())
+        return Load(count, body, chunks)
+
+    def _collect(self) -> list[tuple[_Lane, Chunk]]:
+        """Chunks for one request: filled ones first, then those being filled."""
+        if sum(chunk.count for _, chunk in self._ready) < self._batch:
+            for lane in self._lanes.values():
+                if lane.chunk.count:
+                    self._ready.append((lane, lane.chunk))
+                    lane.chunk = _EMPTY
+        taken: list[tuple[_Lane, Chunk]] = []
+        total = 0
+        while self._ready and (not taken or total + self._ready[0][1].count <= self._batch):
+            taken.append(self._ready.popleft())
+            total += taken[-1][1].count
+        return taken
+
+    def release(self, load: Load) -> None:
+        if load.adopted:
+            self._inherited = next(self._inheritance, None)
+            return
+        with self._lock:
+            self._held -= load.count
+            if self._segment is not None and isinstance(load.held, list):
+                for _, chunk in load.held:
+                    self._segment.give_back(chunk)
+
+    def discard(self) -> int:
+        with self._lock:
+            count, self._waiting = self._waiting + len(self._aside), 0
+            self._aside.clear()
+            self._lanes.clear()
+            self._ready.clear()
+            self._large.clear()
+            if self._segment is not None:
+                self._segment.close(remove=True)
+                self._segment = None
+            self._inheritance, self._inherited = iter(()), None
+            return count

@@ -1,0 +1,309 @@
+"""Ended spans in mapped memory: nothing lost, nothing twice, and a kill -9 survived."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from spanwise.deliver.account import Account
+from spanwise.deliver.orphans import find
+from spanwise.deliver.segment import CHUNK
+from spanwise.deliver.source import Load
+from spanwise.deliver.span_segment import SpanSegment
+from spanwise.spans.provider import TracerProvider
+
+PROVIDER = TracerProvider(shutdown_on_exit=False)
+
+
+def segment(folder: Path, capacity: int = 10_000, batch: int = 100, label: str = "here") -> SpanSegment:
+    return SpanSegment(Account("traces"), capacity=capacity, batch=batch, folder=folder, label=label)
+
+
+def ended(name: str, scope: str = "scope", size: int = 0) -> Any:
+    span = PROVIDER.get_tracer(scope).start_span(name)
+    if size:
+        span.set_attribute("text", "x" * size)
+    span.end()
+    return span
+
+
+def spans_of(load: Load) -> list[tuple[str, str]]:
+    """Scope and name of each span in a request."""
+    request = ExportTraceServiceRequest.FromString(load.body)
+    found = [
+        (scope.scope.name, span.name)
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    assert len(found) == load.count
+    return found
+
+
+def drained(source: SpanSegment) -> list[tuple[str, str]]:
+    found = []
+    while (load := source.load(partial=True)) is not None:
+        found += spans_of(load)
+        source.release(load)
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(spans=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3000)), max_size=120))
+def test_what_goes_in_comes_out_by_scope_and_in_order(
+    spans: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    source = segment(tmp_path_factory.mktemp("s"), batch=16)
+    offered = [(scope, str(number)) for number, (scope, _) in enumerate(spans)]
+    for (scope, name), (_, size) in zip(offered, spans, strict=True):
+        source.offer(ended(name, scope, size))
+    assert source.waiting == len(offered)
+    found = drained(source)
+    for scope in "abc":
+        assert [pair for pair in found if pair[0] == scope] == [pair for pair in offered if pair[0] == scope]
+    assert len(found) == len(offered)
+    assert (source.waiting, source.account.drops()) == (0, {})
+    source.discard()
+
+
+def test_requests_hold_no_more_than_a_batch(tmp_path: Path) -> None:
+    source = segment(tmp_path, batch=10)
+    for number in range(35):
+        source.offer(ended(str(number), "ab"[number % 2]))
+    assert source.full
+    counts = []
+    while (load := source.load(partial=False)) is not None:
+        counts.append(load.count)
+        source.release(load)
+    assert max(counts) <= 10
+    assert 35 - sum(counts) < 10, "what is left is less than a request"
+    source.discard()
+
+
+def test_beyond_the_capacity_spans_are_dropped_and_counted_exactly(tmp_path: Path) -> None:
+    source = segment(tmp_path, capacity=500, batch=50)
+    threads = [
+        threading.Thread(target=lambda: [source.offer(ended("x")) for _ in range(300)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert source.account.drops() == {"queue_full": 700}
+    assert len(drained(source)) == 500
+    source.offer(ended("again"))
+    assert drained(source) == [("scope", "again")]
+    source.discard()
+
+
+def test_chunks_are_used_again(tmp_path: Path) -> None:
+    """More spans go through than the segment holds at once."""
+    source = segment(tmp_path, capacity=100, batch=100)
+    for _ in range(60):
+        for _ in range(100):
+            source.offer(ended("x", size=1000))
+        assert len(drained(source)) == 100
+    assert source.account.drops() == {}
+    source.discard()
+
+
+def test_a_span_larger_than_a_chunk_arrives(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    source.offer(ended("before"))
+    source.offer(ended("large", size=2 * CHUNK))
+    source.offer(ended("after"))
+    assert sorted(drained(source)) == [("scope", "after"), ("scope", "before"), ("scope", "large")]
+    source.discard()
+
+
+def test_a_span_that_ends_on_top_of_the_writing_of_another_is_kept(tmp_path: Path) -> None:
+    """As from a signal handler or a finalizer: the lock is held by this very thread."""
+    source = segment(tmp_path)
+    source.offer(ended("first"))
+    memory = source._segment.data
+
+    class Interrupted:
+        def __setitem__(self, place: slice, record: bytes) -> None:
+            source._segment.data = memory
+            source.offer(ended("inner"))
+            memory[place] = record
+
+        def __getitem__(self, place: slice) -> bytes:
+            return bytes(memory[place])
+
+    source._segment.data = Interrupted()
+    source.offer(ended("outer"))
+    assert sorted(drained(source)) == [("scope", "first"), ("scope", "inner"), ("scope", "outer")]
+    source.discard()
+
+
+def test_what_cannot_be_encoded_is_counted(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    source.offer(object())  # type: ignore[arg-type]
+    assert source.account.drops() == {"encoding": 1}
+    assert source.load(partial=True) is None
+
+
+def test_a_folder_that_cannot_be_written_costs_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = segment(tmp_path / "missing")
+    for _ in range(3):
+        source.offer(ended("x"))
+    assert len(drained(source)) == 3
+    assert [record.message[:38] for record in caplog.records] == ["ended spans will not outlive a kill: n"]
+
+
+# -- a kill, and who comes after ----------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from spanwise.deliver.account import Account
+from spanwise.deliver.span_segment import SpanSegment
+from spanwise.spans.provider import TracerProvider
+source = SpanSegment(Account("traces"), capacity=5000, batch=100, folder=Path(sys.argv[1]), label="here")
+provider = TracerProvider(shutdown_on_exit=False)
+for number in range(1000):
+    span = provider.get_tracer("ab"[number % 2]).start_span(str(number))
+    span.end()
+    source.offer(span)
+    if number == 299:  # some were sent before
+        load = source.load(partial=False)
+        source.release(load)
+        print(load.count, flush=True)
+if len(sys.argv) > 2:
+    while (load := source.load(partial=True)) is not None:
+        source.release(load)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(folder: Path, *options: str) -> int:
+    """A process that recorded 1,000 spans, and was killed; how many it had sent."""
+    command = [sys.executable, "-c", KILLED, str(folder), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return int(done.stdout)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.segment"))
+
+
+def test_the_next_process_sends_what_a_killed_one_had_not(tmp_path: Path) -> None:
+    sent = killed(tmp_path)
+    assert 0 < sent < 1000
+    source = segment(tmp_path)
+    source.adopt()
+    assert source.full, "adopted spans wait for nothing"
+    found = _adopted(source)
+    assert len(found) == len(set(found)) == 1000 - sent
+    assert {scope for scope, _ in found} == {"a", "b"}
+    assert max(int(name) for _, name in found) == 999
+    assert files(tmp_path) == [], "the file goes when the last of it was sent"
+
+
+def _adopted(source: SpanSegment) -> list[tuple[str, str]]:
+    found = []
+    while (load := source.load(partial=True)) is not None:
+        assert load.adopted
+        found += spans_of(load)
+        source.release(load)
+    return found
+
+
+def test_what_was_adopted_and_not_sent_is_left_to_the_next(tmp_path: Path) -> None:
+    sent = killed(tmp_path)
+    first = segment(tmp_path)
+    first.adopt()
+    assert first.load(partial=True) is not None
+    assert first.discard() == 0, "it is in the file, not lost"
+    second = segment(tmp_path)
+    second.adopt()
+    assert len(_adopted(second)) == 1000 - sent
+
+
+def test_what_was_sent_before_the_kill_is_not_sent_again(tmp_path: Path) -> None:
+    killed(tmp_path, "all sent")
+    source = segment(tmp_path)
+    source.adopt()
+    assert _adopted(source) == []
+    assert files(tmp_path) == []
+
+
+def test_one_of_two_adopts(tmp_path: Path) -> None:
+    sent = killed(tmp_path)
+    sources = [segment(tmp_path), segment(tmp_path)]
+    for source in sources:
+        source.adopt()
+    assert sorted(len(_adopted(source)) for source in sources) == [0, 1000 - sent]
+
+
+def test_a_live_process_and_another_destination_are_left_alone(tmp_path: Path) -> None:
+    live = segment(tmp_path)
+    live.offer(ended("mine"))
+    killed(tmp_path)
+    other = segment(tmp_path, label="elsewhere")
+    other.adopt()
+    assert _adopted(other) == []
+    assert len(files(tmp_path)) == 2
+    heir = segment(tmp_path)
+    heir.adopt()
+    assert ("scope", "mine") not in _adopted(heir)
+    assert drained(live) == [("scope", "mine")]
+    live.discard()
+    assert files(tmp_path) == []
+
+
+def test_a_forked_child_leaves_its_parent_s_file_alone(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    source.offer(ended("parent's"))
+    child = os.fork()
+    if child == 0:
+        source.reset()
+        source.account.reset()
+        source.offer(ended("child's"))
+        os._exit(0 if drained(source) == [("scope", "child's")] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert drained(source) == [("scope", "parent's")]
+    source.discard()
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\x00"])
+def test_damage_costs_the_rest_of_its_chunk_and_is_counted(tmp_path: Path, damage: bytes) -> None:
+    sent = killed(tmp_path)
+    (path,) = files(tmp_path)
+    data = bytearray(path.read_bytes())
+    chunk = next(at for at in range(len(data) - CHUNK, -1, -CHUNK) if data[at : at + 4] == b"SPW1")
+    first = data.index(b"\x12", chunk + 8 + int.from_bytes(data[chunk + 4 : chunk + 8], "little"))
+    length = data[first + 1]  # below 128 for these small spans
+    data[first + 2 + length : first + 3 + length] = damage
+    path.write_bytes(data)
+    (orphan,) = find(tmp_path, "here")
+    counts = [_count(body) for _, body in orphan.requests()]
+    assert 0 < sum(counts) < 1000 - sent
+    # A zero is how a chunk ends: that much is lost without a trace, anything else is noticed.
+    assert orphan.damaged == (1 if damage == b"\xff" else 0)
+    orphan.close(remove=True)
+
+
+def _count(body: bytes) -> int:
+    return sum(1 for _ in _all_spans(ExportTraceServiceRequest.FromString(body)))
+
+
+def _all_spans(request: Any) -> Iterable[Any]:
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            yield from scope.spans
