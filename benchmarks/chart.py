@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from benchmarks.arms import OURS, PLAIN
-from benchmarks.figures import Results
+from benchmarks.figures import Results, digits
 
 __all__ = ["PANELS", "Panel", "svg"]
 
@@ -59,10 +59,10 @@ def svg(results: Results, about: Mapping[str, Any]) -> str:
         tops[column] += 24 + ROW * len(bars) + 18
     height = max(tops)
     caption = f"Medians of {about['rounds']} rounds, {about['date']}, {about['cpu']}. Less is better."
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-            f'width="{WIDTH}" height="{height}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
             f"<title>{escape(caption)}</title>",
             f"<style>{STYLE}</style>",
             f'<text x="0" y="14">{escape(caption)}</text>',
@@ -91,11 +91,12 @@ def _panel(panel: Panel, bars: Sequence[tuple[str, float]], left: int, top: int,
         # A difference to plain can come out below nothing, a bar cannot.
         length = max(1.0, room * value / longest) if longest > 0 else 1.0
         text = "ours-text" if own else ""
+        bar = "ours" if own else "bar"
+        base, start = y + BAR - 2, left + LABEL
+        said = f"{digits(value)} {escape(panel.unit)}"
         drawn += [
-            f'<text class="{text}" x="{left + LABEL - 6}" y="{y + BAR - 2}" text-anchor="end">{escape(arm)}</text>',
-            f'<rect class="{"ours" if own else "bar"}" x="{left + LABEL}" y="{y}" width="{length:.1f}" '
-            f'height="{BAR}" rx="2"/>',
-            f'<text class="{text}" x="{left + LABEL + length + 5:.1f}" y="{y + BAR - 2}">'
-            f"{value:.3g} {escape(panel.unit)}</text>",
+            f'<text class="{text}" x="{start - 6}" y="{base}" text-anchor="end">{escape(arm)}</text>',
+            f'<rect class="{bar}" x="{start}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2"/>',
+            f'<text class="{text}" x="{start + length + 5:.1f}" y="{base}">{said}</text>',
         ]
     return drawn

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import Arm
+from benchmarks.arms import PLAIN, Arm
 from benchmarks.plan import Workload
 from benchmarks.receiver import Sink
 
@@ -30,6 +30,7 @@ class Measurement:
         values: its figures by key; empty where it failed.
         sent, arrived: spans, or calls of metrics, by name ("*": any name).
         attributes: mean attributes of a span that arrived, by name.
+        requests: requests answered, of the workload that has them.
         error: what went wrong, if anything.
     """
 
@@ -40,6 +41,7 @@ class Measurement:
     sent: dict[str, float] = field(default_factory=dict)
     arrived: dict[str, float] = field(default_factory=dict)
     attributes: dict[str, float] = field(default_factory=dict)
+    requests: int = 0
     error: str = ""
 
 
@@ -95,7 +97,8 @@ def verified(result: Measurement, printed: Mapping[str, Any], received: Mapping[
     for name, count in printed.get("metrics", {}).items():
         result.sent[name] = count
         result.arrived[name] = received["metrics"].get(name, 0)
-    if "any_spans" in printed:
+    if "any_spans" in printed and result.arm != PLAIN:
+        result.requests = printed["requests"]
         result.sent["*"] = printed["any_spans"]
         result.arrived["*"] = sum(received["spans"].values())
 

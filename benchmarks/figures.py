@@ -10,7 +10,7 @@ from benchmarks.arms import OURS, PLAIN, STOCK
 from benchmarks.collect import Measurement
 from benchmarks.plan import WORKLOADS
 
-__all__ = ["TARGETS", "Results", "Spread", "Target"]
+__all__ = ["TARGETS", "Results", "Spread", "Target", "digits"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ TARGETS: Sequence[Target] = (
 )
 # The other target: no span dropped at this rate.
 DROPS = ("job_slowdown", "work-10000")
+
+
+def digits(value: float) -> str:
+    """A figure with three significant digits, as many as such a measurement bears."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 class Results:
@@ -96,10 +101,31 @@ class Results:
                 gone += max(0.0, each.sent[key] - each.arrived.get(key, 0))
         return gone / sent if sent else None
 
+    def behind(self, workload: str, arm: str, rate: str, slowest: str) -> float | None:
+        """Share of the spans that a rate asks for which the arm had no time to make, 0 to 1.
+
+        Args:
+            rate, slowest: span names that end in ``-`` and the rate. The slowest, which every arm keeps,
+                tells how long one took.
+        """
+        asked = made = 0.0
+        for each in self._of(workload, arm):
+            if rate in each.sent and slowest in each.sent:
+                asked += each.sent[slowest] / int(slowest.split("-")[1]) * int(rate.split("-")[1])
+                made += each.sent[rate]
+        return max(0.0, 1 - made / asked) if asked else None
+
     def fewest_attributes(self, workload: str, arm: str, name: str) -> float | None:
         """Least mean attributes of a span of this name over the rounds."""
         found = [each.attributes[name] for each in self._of(workload, arm) if name in each.attributes]
         return min(found, default=None)
+
+    def a_request(self, workload: str, arm: str) -> float | None:
+        """Spans that arrived, a request; None where the workload has no requests."""
+        found = [each for each in self._of(workload, arm) if each.requests]
+        if not found:
+            return None
+        return sum(each.arrived["*"] for each in found) / sum(each.requests for each in found)
 
     def errors(self, workload: str, arm: str) -> list[str]:
         """What went wrong, each once."""

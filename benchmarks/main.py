@@ -64,11 +64,14 @@ def main() -> int:
     return int(any(one.error for one in measured) or len(folders) < len(arms))
 
 
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks/run", description=__doc__)
-    listed = {"type": lambda text: text.split(",")}
-    parser.add_argument("--arms", default=list(ARMS), help=f"of {','.join(ARMS)}", **listed)
-    parser.add_argument("--workloads", default=list(WORKLOADS), help=f"of {','.join(WORKLOADS)}", **listed)
+    parser.add_argument("--arms", default=list(ARMS), help=f"of {','.join(ARMS)}", type=_names)
+    parser.add_argument("--workloads", default=list(WORKLOADS), help=f"of {','.join(WORKLOADS)}", type=_names)
     parser.add_argument("--rounds", type=int, help="default 3, or 1 with --quick")
     parser.add_argument("--quick", action="store_true", help="a small part of the work, to see that it runs")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")

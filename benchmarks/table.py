@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.arms import OURS
-from benchmarks.figures import DROPS, TARGETS, Results, Spread
+from benchmarks.figures import DROPS, TARGETS, Results, Spread, digits
 from benchmarks.plan import WORKLOADS, Workload
 
 __all__ = ["markdown"]
@@ -23,9 +23,7 @@ def markdown(results: Results, about: Mapping[str, Any]) -> str:
     lines = [
         f"# Side by side, {about['date']}",
         "",
-        f"{about['cores']} cores, {about['cpu']}, {about['system']}, Python {about['python']}; "
-        f"commit {about['commit']}; {about['rounds']} rounds{', quick' if about['quick'] else ''}, the arms in "
-        f"turn, each measurement in a process of its own. Load of the machine at the start: {about['load']}.",
+        _conditions(about),
         "",
         f"Versions: {versions}.",
         "",
@@ -39,6 +37,17 @@ def markdown(results: Results, about: Mapping[str, Any]) -> str:
         if results.arms(workload.name):
             lines += ["", f"## {workload.title}", "", *_workload(results, workload)]
     return "\n".join(lines) + "\n"
+
+
+def _conditions(about: Mapping[str, Any]) -> str:
+    rounds = (
+        f"{about['rounds']} round{'' if about['rounds'] == 1 else 's'}{', quick' if about['quick'] else ''}"
+    )
+    return (
+        f"{about['cores']} cores, {about['cpu']}, {about['system']}, Python {about['python']}; commit "
+        f"{about['commit']}; {rounds}, the arms in turn, each measurement in a process of its own. Load of "
+        f"the machine at the start: {about['load']}."
+    )
 
 
 def _targets(results: Results) -> list[str]:
@@ -70,7 +79,7 @@ def _workload(results: Results, workload: Workload) -> list[str]:
     for arm in results.arms(workload.name):
         cells = [_cell(results.spread(workload.name, figure.key, arm)) for figure in workload.figures]
         if workload.name == DROPS[0]:
-            cells += [_share(results.lost(workload.name, arm, name)) for name in names]
+            cells += [_lost(results, arm, name, next(iter(names))) for name in names]
         elif drops:
             cells.append(_arrived(results, workload, arm))
         rows.append(f"| {f'**{arm}**' if arm == OURS else arm} | {' | '.join(cells)} |")
@@ -89,22 +98,25 @@ def _arrived(results: Results, workload: Workload, arm: str) -> str:
     if lost is None:
         return "–"
     told = "all" if lost == 0 else f"{lost:.2%} FEWER"
+    each = results.a_request(workload.name, arm)
+    if each is not None:
+        told += f", {each:.1f} spans each"
     fewest = results.fewest_attributes(workload.name, arm, "work-8")
     if fewest is not None and fewest < 8:
         told += f", {fewest:.1f} of 8 attributes"
     return told
 
 
-def _share(lost: float | None) -> str:
-    return "–" if lost is None else f"{lost:.2%}"
+def _lost(results: Results, arm: str, name: str, slowest: str) -> str:
+    lost = results.lost(DROPS[0], arm, name)
+    if lost is None:
+        return "–"
+    # A tenth: less than that is the end of the last slice.
+    behind = results.behind(DROPS[0], arm, name, slowest) or 0.0
+    return f"{lost:.2%}" + (f", {behind:.0%} never made" if behind > 0.1 else "")
 
 
 def _cell(spread: Spread | None) -> str:
     if spread is None:
         return "–"
-    return f"{_number(spread.median)} ({_number(spread.low)}–{_number(spread.high)})"
-
-
-def _number(value: float) -> str:
-    """Three significant digits, as many as such a measurement bears."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{digits(spread.median)} ({digits(spread.low)}–{digits(spread.high)})"

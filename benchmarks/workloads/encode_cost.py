@@ -64,4 +64,5 @@ def main() -> None:
     report({"process": meter.process / count * 1e6, "bytes": size / count})
 
 
-main()
+if __name__ == "__main__":
+    main()

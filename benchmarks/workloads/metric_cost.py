@@ -42,4 +42,5 @@ def main() -> None:
     report(values, metrics={"bench.counter": expected, "bench.histogram": expected})
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -35,4 +35,5 @@ def main() -> None:
     report(values, spans=made)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -32,4 +32,5 @@ def main() -> None:
     report(values)
 
 
-main()
+if __name__ == "__main__":
+    main()

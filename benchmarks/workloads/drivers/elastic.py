@@ -17,7 +17,7 @@ def start() -> None:
     elasticapm.instrument()
 
 
-def instrument(app: Any, engine: Any) -> None:
+def instrument(app: Any, engine: Any) -> None:  # noqa: ARG001 - drivers are called alike
     """Puts it into the Flask application."""
     from elasticapm.contrib.flask import ElasticAPM
 

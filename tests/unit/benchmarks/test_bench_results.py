@@ -79,12 +79,21 @@ def test_drops_at_the_highest_rate(arrived: int, verdict: str) -> None:
     assert f"| 100.00% | – | {1 - arrived / 10_000:.2%} |" in row(text, f"| **{OURS}**")
 
 
+def test_an_arm_that_cannot_keep_the_rate_is_told_of() -> None:
+    sent = {"work-1000": 1_500.0, "work-5000": 7_400.0, "work-10000": 6_000.0}
+    results = Results([Measurement("job_slowdown", "sentry", 0, {"slow_1000": 3.0}, sent, sent)])
+    found = row(markdown(results, ABOUT), "| sentry")
+    assert found.endswith("| 0.00% | 0.00% | 0.00%, 60% never made |")
+
+
 def test_fewer_spans_and_attributes_are_told() -> None:
     fewer = spans("sentry", 1, sent={"work-8": 100, "work-0": 100}, arrived={"work-8": 90, "work-0": 130})
     bare = spans("elastic", 1, sent={"work-8": 100}, arrived={"work-8": 100}, attributes={"work-8": 7.5})
+    whole = spans("elastic", 1, sent={"work-8": 100}, arrived={"work-8": 100}, attributes={"work-8": 8})
     broken = Measurement("span_cost", "splunk", 0, error="exit status 1: ImportError: x")
     text = markdown(
-        Results([fewer, bare, broken, spans(OURS, 1, sent={"work-8": 1}, arrived={"work-8": 1})]), ABOUT
+        Results([fewer, whole, bare, broken, spans(OURS, 1, sent={"work-8": 1}, arrived={"work-8": 1})]),
+        ABOUT,
     )
     assert row(text, "| sentry").endswith("| 5.00% FEWER |")
     assert row(text, "| elastic").endswith("| all, 7.5 of 8 attributes |")
@@ -123,7 +132,7 @@ def test_the_chart_draws_each_arm_in_proportion() -> None:
     assert bars[3:] == [("bar", 1.0), ("bar", 1.0)]
     texts = [text.text for text in drawn.iter(f"{name}text")]
     assert "<odd>" in texts
-    assert "6 µs" in texts
+    assert "6.00 µs" in texts
     assert texts[0] is not None
     assert "A <fast> CPU" in texts[0]
     assert "prefers-color-scheme: dark" in svg(results, ABOUT)

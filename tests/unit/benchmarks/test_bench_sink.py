@@ -78,6 +78,12 @@ def test_msgpack_gives_back_what_was_packed(value: Any) -> None:
     assert unpack(pack(value)) == value
 
 
+@pytest.mark.parametrize("bits", [0, 5, 7, 8, 15, 16, 31, 32, 63])
+def test_msgpack_integers_at_the_edges_of_each_form(bits: int) -> None:
+    for value in (2**bits - 1, 2**bits, -(2**bits), -(2**bits) + 1):
+        assert unpack(pack(value)) == value
+
+
 @pytest.mark.parametrize("size", [31, 32, 255, 256, 65535, 65536])
 def test_msgpack_lengths(size: int) -> None:
     for value in ("x" * size, b"x" * size, list(range(size)), dict.fromkeys(range(size))):
