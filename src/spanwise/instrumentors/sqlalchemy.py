@@ -10,10 +10,7 @@ one span for each would double a request's spans to say nothing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -21,11 +18,18 @@ import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined,unused-ignore]
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
-from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.instrumentors._call import NO_CALL, Call, Calls, end_abandoned, message_of
-from spanwise.privacy.sql import TEXT_LIMIT, describe, redact_message
+from spanwise.instrumentors._sqlalchemy import (
+    Conventions,
+    Target,
+    conventions,
+    described,
+    status_code,
+    target_of,
+)
+from spanwise.privacy.sql import TEXT_LIMIT, redact_message
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, ExceptionContext, ExecutionContext
@@ -37,71 +41,6 @@ DURATION_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _HELD_AS: Final = "_spanwise_call"
-# Names and labels of the last so many (target, statement) pairs. An application has some hundred statements;
-# an entry holds the statement's text, so memory is bounded by this times sql.TEXT_LIMIT.
-_MEMO: Final = 512
-
-# SQLAlchemy's dialect name to db.system.name; any other dialect keeps its own name.
-_SYSTEMS: Final = {
-    "mssql": "microsoft.sql_server",
-    "oracle": "oracle.db",
-    "db2": "ibm.db2",
-    "ibm_db_sa": "ibm.db2",
-    "hana": "sap.hana",
-    "redshift": "aws.redshift",
-    "spanner+spanner": "gcp.spanner",
-    "firebird": "firebirdsql",
-}
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """Which attribute names to write."""
-
-    stable: bool
-    old: bool
-
-
-def conventions(opt_in: str | None = None) -> Conventions:
-    """What OTEL_SEMCONV_STABILITY_OPT_IN asks for databases.
-
-    Unset or empty: the stable names, which is this distribution's default (the stock one's is the old
-    names). ``database``: the stable ones; ``database/dup``: both; a list without either, such as
-    ``http``: the old ones only, as everywhere.
-
-    Args:
-        opt_in: the variable's value; read from the environment by default.
-    """
-    value = os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "") if opt_in is None else opt_in
-    asked = {part.strip() for part in value.split(",") if part.strip()}
-    if "database/dup" in asked:
-        return Conventions(stable=True, old=True)
-    stable = not asked or "database" in asked
-    return Conventions(stable=stable, old=not stable)
-
-
-@dataclass(frozen=True, eq=False)
-class _Target:
-    """A database as engines name it. Compared by identity, which is fast: it is the key of the memo."""
-
-    system: str
-    old_system: str
-    namespace: str
-    address: str
-    port: int
-    user: str
-    conventions: Conventions
-
-
-# engine.execution_options() makes a new engine each time: those of one address must share one target.
-_shared_target: Final = lru_cache(maxsize=_MEMO)(_Target)
-
-
-@dataclass(frozen=True, slots=True)
-class _Described:
-    name: str
-    attributes: Mapping[str, AttributeValue]
-    labels: Mapping[str, AttributeValue]
 
 
 class _Execution:
@@ -121,7 +60,7 @@ class _Listeners:
     def __init__(self, calls: Calls, chosen: Conventions) -> None:
         self._calls = calls
         self._conventions = chosen
-        self._targets: WeakKeyDictionary[Engine, _Target] = WeakKeyDictionary()
+        self._targets: WeakKeyDictionary[Engine, Target] = WeakKeyDictionary()
 
     def before(
         self,
@@ -135,10 +74,10 @@ class _Listeners:
         try:
             target = self._targets.get(conn.engine)
             if target is None:
-                target = self._targets[conn.engine] = _target(conn, cursor, self._conventions)
+                target = self._targets[conn.engine] = target_of(conn, cursor, self._conventions)
             size = _batch_size(parameters, context) if executemany else 0
             text = statement if len(statement) <= TEXT_LIMIT else statement[: TEXT_LIMIT + 1]
-            about = _describe(target, text, size > 1)
+            about = described(target, text, size > 1)
             attributes = about.attributes
             if size > 1 and target.conventions.stable:
                 attributes = {**attributes, names.DB_OPERATION_BATCH_SIZE: size}
@@ -178,7 +117,7 @@ class _Listeners:
                 return
             raised = failure.original_exception
             # None where the driver didn't raise it: a listener, a cancellation.
-            code = "" if failure.sqlalchemy_exception is None else _status_code(raised)
+            code = "" if failure.sqlalchemy_exception is None else status_code(raised)
             call.fail(
                 raised,
                 error_type=code,
@@ -286,78 +225,3 @@ def _batch_size(parameters: Any, context: ExecutionContext | None) -> int:
     if style == "INSERTMANYVALUES" or not isinstance(parameters, (list, tuple)):
         return 0
     return len(parameters)
-
-
-@lru_cache(maxsize=_MEMO)
-def _describe(target: _Target, statement: str, batch: bool) -> _Described:
-    """Name, attributes and labels, the same for every execution of a statement on an engine."""
-    found = describe(statement, target.system)
-    prefix = "BATCH " if batch else ""
-    operation = f"{prefix}{found.operation}" if found.operation else prefix.strip()
-    summary = f"{prefix}{found.summary}" if found.summary else prefix.strip()
-    labels: dict[str, AttributeValue] = {
-        names.DB_SYSTEM_NAME: target.system,
-        names.DB_NAMESPACE: target.namespace,
-        names.DB_OPERATION_NAME: operation,
-        names.DB_COLLECTION_NAME: found.collection,
-        names.DB_QUERY_SUMMARY: summary,
-        names.SERVER_ADDRESS: target.address,
-        names.SERVER_PORT: target.port,
-    }
-    labels = {key: value for key, value in labels.items() if value}
-    attributes: dict[str, AttributeValue] = {}
-    if target.conventions.stable:
-        attributes = {**labels, names.DB_QUERY_TEXT: found.text}
-    if target.conventions.old:
-        old: dict[str, AttributeValue] = {
-            names.OLD_DB_SYSTEM: target.old_system,
-            names.OLD_DB_NAME: target.namespace,
-            names.OLD_DB_STATEMENT: found.text,
-            names.OLD_DB_OPERATION: found.operation,
-            names.OLD_DB_SQL_TABLE: found.collection,
-            names.OLD_DB_USER: target.user,
-            names.OLD_NET_PEER_NAME: target.address,
-            names.OLD_NET_PEER_PORT: target.port,
-        }
-        attributes.update((key, value) for key, value in old.items() if value)
-    return _Described(summary or operation or target.system, attributes, labels)
-
-
-def _target(conn: Connection, cursor: Any, chosen: Conventions) -> _Target:
-    """Read an engine's address, once. Where its URL has no host, a PostgreSQL driver knows it."""
-    url = conn.engine.url
-    dialect = conn.dialect.name
-    if dialect == "mysql" and getattr(conn.dialect, "is_mariadb", False):
-        dialect = "mariadb"
-    address, port, namespace = url.host or "", url.port or 0, url.database or ""
-    in_query = url.query.get("host")
-    if not address and isinstance(in_query, str):
-        address = in_query
-    info = getattr(getattr(cursor, "connection", None), "info", None)
-    if not address and dialect == "postgresql" and info is not None:
-        address = str(getattr(info, "host", "") or "")
-        namespace = namespace or str(getattr(info, "dbname", "") or "")
-        port = port or int(getattr(info, "port", 0) or 0)
-    return _shared_target(
-        system=_SYSTEMS.get(dialect, dialect),
-        old_system=dialect,
-        namespace=namespace,
-        address=address,
-        port=port,
-        user=url.username or "",
-        conventions=chosen,
-    )
-
-
-def _status_code(error: BaseException) -> str:
-    """The database's own code: SQLSTATE, SQLite's result name, an ORA- code or an error number; or ""."""
-    for name in ("sqlstate", "pgcode", "sqlite_errorname"):
-        code = getattr(error, name, None)
-        if isinstance(code, str) and code:
-            return code
-    first = error.args[0] if error.args else None
-    full = getattr(first, "full_code", None)  # oracledb
-    if isinstance(full, str) and full:
-        return full
-    # MySQL's drivers and pymssql give the number first.
-    return str(first) if isinstance(first, int) and not isinstance(first, bool) else ""

@@ -706,7 +706,7 @@ def test_a_raising_processor(
     assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=sqlalchemy" in record.getMessage()
 
 
-@pytest.mark.parametrize("broken", ["_describe", "_hold", "_release", "_status_code"])
+@pytest.mark.parametrize("broken", ["described", "_hold", "_release", "status_code"])
 def test_our_own_failure(
     engine: Engine,
     observed: Observed,
