@@ -1,0 +1,96 @@
+"""The README is true: its snippets run, its commands exist, its table and links are right."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spanwise.settings import documentation
+from spanwise.thresholds.load import load, lower
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = re.findall(r"^\$ (.+)$", README, re.MULTILINE)
+QUIET = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_table_of_settings_is_the_settings() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? ?\| (.*) \|$", README, re.MULTILINE)
+    assert rows == documentation(), "run scripts/settings-table"
+
+
+@pytest.mark.parametrize("snippet", blocks("python"))
+def test_python_snippets_run(snippet: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", snippet],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={**os.environ, **QUIET},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("snippet", blocks("yaml"))
+def test_thresholds_snippets_load(snippet: str, tmp_path: Path) -> None:
+    file = tmp_path / "thresholds.yaml"
+    file.write_text(snippet)
+    assert {getattr(rule, "name", "") for rule in lower(load(file))} >= {"http.server", "checkout"}
+
+
+# What is run by another test, and by which.
+ELSEWHERE = {
+    "scripts/demo": "tests/integration/test_demo.py",
+    "scripts/test": "this very run",
+    "pip install spanwise": "tests/integration/test_wheel.py",
+    "pip install 'spanwise[console]'": "tests/integration/test_wheel.py",
+    "spanwise run python app.py": "tests/integration/test_launch.py",
+    "spanwise console": "tests/unit/console/test_console_server.py",
+    "docker compose up --build": "tests/integration/test_compose.py",
+    "benchmarks/run": "tests/unit/benchmarks",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_work(command: str) -> None:
+    if command in ELSEWHERE:
+        program = command.split()[0]
+        assert "/" not in program or os.access(ROOT / program, os.X_OK)
+        return
+    program, *arguments = command.split()
+    assert program == "spanwise", f"no test runs {command!r}"
+    done = subprocess.run(
+        [sys.executable, "-m", "spanwise", *arguments], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_commands_run_elsewhere_are_still_in_the_readme() -> None:
+    assert ELSEWHERE.keys() - set(COMMANDS) == set()
+    assert all((ROOT / test).exists() for test in ELSEWHERE.values() if "/" in test)
+
+
+def test_links_lead_to_files() -> None:
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert len(targets) > 4
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("command", ["run", "demo", "console", "generate", "thresholds"])
+def test_every_command_has_help(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "spanwise", command, "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 5
