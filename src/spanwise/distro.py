@@ -14,26 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry import metrics, trace
-from opentelemetry._logs import set_logger_provider
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from spanwise import components, declarative, names, report, resource, settings
+from spanwise import components, names, report, resource, settings
 from spanwise.deliver import exporters, selfmetrics
 from spanwise.deliver.lifecycle import Lifecycle
 from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
 from spanwise.instrumentors.load import Outcome, load
-from spanwise.meters import process
-from spanwise.rating.verdict import compile_rules
+from spanwise.rating import shipped
+from spanwise.rating.verdict import VerdictFunction, verdicts
 from spanwise.settings import Settings
 from spanwise.spans.provider import TracerProvider
-from spanwise.thresholds import load as thresholds_file
-from spanwise.thresholds.model import Thresholds
 
 __all__ = ["Launch", "current", "instrument", "launch", "start"]
 
@@ -50,7 +44,8 @@ class Launch:
 
     Attributes:
         settings: the settings that hold.
-        thresholds: the thresholds that hold; None where their file cannot be used.
+        verdict: rates spans by the thresholds; None where their file cannot be used.
+        describe: makes the report's lines about the thresholds.
         service: the service as telemetry names it.
         destinations: a line a signal: where it goes.
         options: keyword arguments of ``instrument()`` by instrumentation.
@@ -58,7 +53,8 @@ class Launch:
     """
 
     settings: Settings
-    thresholds: Thresholds | None = None
+    verdict: VerdictFunction | None = None
+    describe: Callable[[], list[str]] = list
     service: str = "telemetry is off"
     destinations: list[str] = field(default_factory=list)
     options: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -89,8 +85,8 @@ def start(**arguments: Any) -> None:
     if current is not None:
         return
     try:
-        loaded, thresholds = _read(arguments)
-        current = Launch(loaded, thresholds)
+        current = _read(arguments)
+        loaded = current.settings
         if loaded.disabled:
             return
         # What users see of the stable conventions must not depend on the way of launching.
@@ -118,8 +114,7 @@ def instrument() -> None:
         if not current.settings.disabled:
             current.outcomes = load(current.settings, current.options)
         if current.settings.startup_report:
-            held = thresholds_file.describe(current.thresholds) if current.thresholds else []
-            report.show(current.service, current.destinations, current.outcomes, held)
+            report.show(current.service, current.destinations, current.outcomes, current.describe())
     except Exception:
         _logger.exception("instrumenting failed. The application goes on; please report this")
 
@@ -130,25 +125,38 @@ def _switch_off() -> None:
         current.settings = replace(current.settings, disabled=True)
 
 
-def _read(arguments: dict[str, Any]) -> tuple[Settings, Thresholds | None]:
+def _read(arguments: dict[str, Any]) -> Launch:
     """Settings and thresholds. The thresholds file may hold settings, and a setting names the file."""
-    loaded = settings.load(arguments)
-    thresholds = None
-    path = Path(loaded.thresholds) if loaded.thresholds else Path("thresholds.yaml")
+    launched = Launch(settings.load(arguments))
     try:
-        thresholds = thresholds_file.load(
-            path if loaded.thresholds or path.is_file() else None, loaded.profile
-        )
-        if thresholds.settings:
-            loaded = settings.load(arguments, file=thresholds.settings)
+        _read_thresholds(launched, arguments)
     except SpanwiseError as error:
         _logger.error("no thresholds hold: %s", error)
-    for problem in loaded.problems:
+    for problem in launched.settings.problems:
         _logger.warning("%s", problem)
-    return loaded, thresholds
+    return launched
+
+
+def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
+    loaded = launched.settings
+    path = Path(loaded.thresholds or "thresholds.yaml")
+    given = path if loaded.thresholds or path.is_file() else None
+    if given is None and not loaded.profile and not loaded.startup_report:
+        launched.verdict = verdicts(shipped.CANDIDATES)
+        return
+    from spanwise.rating.lowered import compile_rules
+    from spanwise.thresholds import load as file
+
+    thresholds = file.load(given, loaded.profile)
+    if thresholds.settings:
+        launched.settings = settings.load(arguments, file=thresholds.settings)
+    launched.verdict = compile_rules(file.lower(thresholds))
+    launched.describe = lambda: file.describe(thresholds)
 
 
 def _start_from_file(launched: Launch, path: str) -> None:
+    from spanwise import declarative
+
     declared = declarative.apply(path)
     loaded = launched.settings
     launched.settings = replace(
@@ -172,11 +180,10 @@ def _start(launched: Launch) -> None:
     pipeline = Pipeline(loaded, own)
     described = resource.detect()
     launched.service = str(described.attributes.get(names.SERVICE_NAME, ""))
-    closing = [
-        _start_traces(launched, pipeline, described),
-        _start_logs(launched, pipeline, described),
-        _start_metrics(launched, pipeline, described),
-    ]
+    closing = [_start_traces(launched, pipeline, described)]
+    if _exporter_names(loaded, "logs"):
+        closing.append(_start_logs(launched, pipeline, described))
+    closing.append(_start_metrics(launched, pipeline, described))
 
     def at_exit() -> None:
         pipeline.shutdown()
@@ -191,25 +198,28 @@ def _start(launched: Launch) -> None:
 
 
 def _start_traces(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
-    verdict = None
-    if launched.thresholds is not None:
-        verdict = compile_rules(thresholds_file.lower(launched.thresholds))
     provider = TracerProvider(
         resource=described,
         shutdown_on_exit=False,
         sampler=components.sampler(),
         id_generator=components.id_generator(),
-        verdict=verdict,
+        verdict=launched.verdict,
     )
     if pipeline.span_processor is not None:
         provider.add_span_processor(pipeline.span_processor)
     for exporter in _others(launched, "traces"):
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
         provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     return provider.shutdown
 
 
 def _start_logs(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
+    from opentelemetry._logs import set_logger_provider
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
     provider = LoggerProvider(resource=described, shutdown_on_exit=False)
     if pipeline.log_processor is not None:
         provider.add_log_record_processor(pipeline.log_processor)
@@ -232,6 +242,8 @@ def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) ->
     if readers:
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
         if launched.settings.process_meters:
+            from spanwise.meters import process
+
             process.observe(provider.get_meter(names.SCOPE_PROCESS))
     return provider.shutdown
 

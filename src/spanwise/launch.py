@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Any
-
 __all__ = ["configure"]
 
 
-def configure(**settings: Any) -> None:
+def configure(**settings: object) -> None:
     """Starts telemetry in this process and instruments every installed library.
 
     The same as launching with ``spanwise run`` or ``opentelemetry-instrument``. Call it before the
@@ -28,6 +25,8 @@ def configure(**settings: Any) -> None:
     try:
         from spanwise import distro
     except Exception as error:  # an OpenTelemetry package of a version that does not fit, or half installed
+        import logging  # here, since the command imports this module and needs no logging
+
         logging.getLogger("spanwise").error("no telemetry: spanwise cannot be imported: %r", error)
         return
     distro.launch(**settings)

@@ -51,6 +51,7 @@ def lines(
             )
             for state, title in (
                 ("instrumented", "instrumented"),
+                ("waiting", "instrumented when imported"),
                 ("skipped", "skipped"),
                 ("failed", "FAILED"),
             )

@@ -27,7 +27,7 @@ from parts import need
 from spanwise import names
 from spanwise.artefacts.collector import gateway
 from spanwise.artefacts.prometheus import rules_file
-from spanwise.rating.verdict import compile_rules
+from spanwise.rating.lowered import compile_rules
 from spanwise.rules.model import SpanRule
 from spanwise.thresholds.load import lower, read
 

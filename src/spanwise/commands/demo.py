@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spanwise.commands.run import environment
+from spanwise.commands.execute import environment
 from spanwise.console.server import RunningConsole, start
 from spanwise.errors import SpanwiseError
 

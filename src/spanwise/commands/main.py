@@ -1,49 +1,32 @@
-"""The ``spanwise`` command: a group that imports a subcommand when it is used."""
+"""The ``spanwise`` command's entry."""
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from importlib.metadata import version
-
-import click
 
 from spanwise.errors import SpanwiseError
 
-__all__ = ["COMMANDS", "main"]
-
-# Name -> module:attribute. Imported on use: `spanwise run` must not wait for the console's libraries.
-COMMANDS: dict[str, str] = {
-    "run": "spanwise.commands.run:run",
-    "demo": "spanwise.commands.demo:demo",
-    "console": "spanwise.commands.console:console",
-    "generate": "spanwise.commands.generate:generate",
-    "thresholds": "spanwise.commands.thresholds:thresholds",
-}
-
-
-class _Lazy(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("spanwise"), prog_name="spanwise")
-def cli() -> None:
-    """OpenTelemetry for Python web applications."""
+__all__ = ["main"]
 
 
 def main() -> None:
-    """The command's entry: errors of ours become one line on standard error and exit status 2."""
+    """Runs the command: errors of ours become one line on standard error and exit status 2."""
     try:
-        cli()
+        if len(sys.argv) > 2 and sys.argv[1] == "run" and not sys.argv[2].startswith("-"):
+            _run(sys.argv[2:])
+        else:
+            from spanwise.commands.group import cli
+
+            cli()
     except SpanwiseError as error:
         print(f"spanwise: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _run(command: list[str]) -> None:
+    """`spanwise run` without options of its own: reading a command line by click costs a start 20 ms."""
+    import os
+
+    from spanwise.commands.execute import command_line, execute
+
+    execute(command_line(command), os.environ)

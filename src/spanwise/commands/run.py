@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import click
 
-import spanwise
-from spanwise.errors import SpanwiseError
+from spanwise.commands.execute import command_line, execute
 
-__all__ = ["command_line", "environment", "run"]
-
-BOOTSTRAP = Path(spanwise.__file__).parent / "bootstrap"
+__all__ = ["run"]
 
 
 @click.command(
@@ -35,38 +28,10 @@ def run(
     COMMAND is a program (python, gunicorn, flask, …) with its arguments, or a .py file.
     Python programs that it starts are observed too.
     """
-    arguments = command_line(command, module=module)
     given = {
         "OTEL_SERVICE_NAME": service,
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "SPANWISE_STARTUP_REPORT": "1" if report else None,
     }
     overrides = {name: value for name, value in given.items() if value}
-    # exec, not a child: signals, exit status and process id stay the program's own.
-    os.execve(arguments[0], arguments, environment({**os.environ, **overrides}))
-
-
-def command_line(command: Sequence[str], *, module: bool = False) -> list[str]:
-    """The program to run, by its full path, and its arguments.
-
-    Raises:
-        SpanwiseError: there is no such program.
-    """
-    if module:
-        return [sys.executable, "-m", *command]
-    if command[0].endswith(".py") and Path(command[0]).is_file():
-        return [sys.executable, *command]
-    program = shutil.which(command[0])
-    if program is None:
-        raise SpanwiseError(
-            f"no program {command[0]!r} on PATH",
-            fix="Check the name; `spanwise run python app.py` runs a file",
-        )
-    return [program, *command[1:]]
-
-
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` with our bootstrap folder first on PYTHONPATH, once."""
-    here = str(BOOTSTRAP)
-    rest = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != here]
-    return {**environ, "PYTHONPATH": os.pathsep.join([here, *rest])}
+    execute(command_line(command, module=module), {**os.environ, **overrides})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Client, Destination
 from spanwise.deliver.segment import spool_folder
-from spanwise.deliver.signals import LogDelivery, MetricDelivery, SpanDelivery
+from spanwise.deliver.signals import MetricDelivery, SpanDelivery
 from spanwise.deliver.source import Queue, Source
 from spanwise.deliver.span_segment import SpanSegment
 from spanwise.deliver.worker import Worker
@@ -18,6 +18,9 @@ from spanwise.encode.logs import encode_logs
 from spanwise.encode.metrics import encode_metrics
 from spanwise.encode.request import OnUnencodable
 from spanwise.settings import Exporter, Settings
+
+if TYPE_CHECKING:
+    from spanwise.deliver.log_signal import LogDelivery
 
 __all__ = ["Pipeline", "destination"]
 
@@ -67,9 +70,11 @@ class Pipeline:
         self.span_processor = (
             SpanDelivery(self.channels["traces"], self.flush) if "traces" in self.channels else None
         )
-        self.log_processor = (
-            LogDelivery(self.channels["logs"], self.flush) if "logs" in self.channels else None
-        )
+        self.log_processor: LogDelivery | None = None
+        if "logs" in self.channels:
+            from spanwise.deliver.log_signal import LogDelivery
+
+            self.log_processor = LogDelivery(self.channels["logs"], self.flush)
         self.metric_reader: MetricDelivery | None = None
         if "metrics" in self.channels:
             self.metric_reader = MetricDelivery(

@@ -1,4 +1,4 @@
-"""The SDK's ends of the three channels: span processor, log processor, metric reader."""
+"""The SDK's ends of two channels: span processor and metric reader. The third: see log_signal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.metrics import (
     Counter,
     Histogram,
@@ -22,7 +21,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from spanwise import names
 from spanwise.deliver.channel import Channel
 
-__all__ = ["LogDelivery", "MetricDelivery", "SpanDelivery"]
+__all__ = ["MetricDelivery", "SpanDelivery"]
 
 _CUMULATIVE, _DELTA = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
 
@@ -56,29 +55,6 @@ class SpanDelivery(SpanProcessor):
 
     def shutdown(self) -> None:
         """Sends what waits; later spans are not taken."""
-        self._flush(2.0)
-        self._open = False
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Sends what waits; tells whether nothing is left."""
-        return self._flush(timeout_millis / 1000)
-
-
-class LogDelivery(LogRecordProcessor):
-    """Hands log records to their channel. Arguments as for :class:`SpanDelivery`."""
-
-    def __init__(self, channel: Channel, flush: Flush) -> None:
-        self._offer = channel.offer
-        self._flush = flush
-        self._open = True
-
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Takes a record."""
-        if self._open:
-            self._offer(log_record)
-
-    def shutdown(self) -> None:
-        """Sends what waits; later records are not taken."""
         self._flush(2.0)
         self._open = False
 

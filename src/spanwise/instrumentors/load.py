@@ -1,25 +1,22 @@
 """Loads every instrumentor: ours where there is one, else contrib's or anybody's.
 
 One that fails, or that does not go with the installed version of its library, costs one warning
-and stops neither the application nor the others.
+and stops neither the application nor the others. One whose library is not imported yet waits for that:
+importing the library on the application's behalf would cost start-up time and memory.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
-from opentelemetry.instrumentation.dependencies import (
-    DependencyConflict,
-    get_dependency_conflicts,
-    get_dist_dependency_conflicts,
-)
+from wrapt import register_post_import_hook
 
-from spanwise.instrumentors.table import INSTRUMENTORS
+from spanwise.instrumentors.table import INSTRUMENTORS, TRIGGERS
 from spanwise.settings import Settings
 
 __all__ = ["Outcome", "load"]
@@ -31,14 +28,13 @@ ALL = "*"
 OURS = "spanwise"  # the entry point through which other launchers load all of this
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one instrumentation.
 
     Attributes:
         name: its entry point's name, as in the allow- and deny-list.
-        state: ``instrumented``, ``skipped`` (a setting says so), ``absent`` (its library is not
-            installed) or ``failed``.
+        state: ``instrumented``, ``waiting`` (for its library to be imported), ``skipped`` (a setting says
+            so), ``absent`` (its library is not installed) or ``failed``.
         detail: by whom it is instrumented, or why not.
     """
 
@@ -51,7 +47,8 @@ def load(settings: Settings, options: Mapping[str, Mapping[str, Any]] | None = N
     """Instruments every installed library that has an instrumentor and that the settings allow.
 
     Args:
-        settings: allow-list, deny-list, and where contrib's are preferred to ours.
+        settings: allow-list, deny-list, and where contrib's are preferred to ours. With a start-up
+            report, those that wait are checked against the installed versions at once.
         options: keyword arguments of ``instrument()`` by instrumentation.
 
     Returns:
@@ -63,23 +60,28 @@ def load(settings: Settings, options: Mapping[str, Mapping[str, Any]] | None = N
     found.pop(OURS, None)
     outcomes = []
     for name in sorted({*found, *INSTRUMENTORS}):
-        outcome = _refused(name, settings) or _load(
-            name, found.get(name), settings, (options or {}).get(name, {})
-        )
+        outcome = _refused(name, settings)
+        if outcome is None:
+            candidate = _candidate(name, found.get(name), settings)
+            outcome = _begin(candidate, settings, (options or {}).get(name, {}))
         outcomes.append(outcome)
-        if outcome.state == "failed":
-            _logger.warning(
-                "%s is not instrumented: %s. The application goes on; to silence this, add %s to "
-                "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
-                name,
-                outcome.detail,
-                name,
-            )
+        _warn_of(outcome)
     known = {*found, *INSTRUMENTORS}
     for name in settings.enabled_instrumentations:
         if name not in known:
             _logger.warning("SPANWISE_ENABLED_INSTRUMENTATIONS names %r, which is not installed", name)
     return outcomes
+
+
+def _warn_of(outcome: Outcome) -> None:
+    if outcome.state == "failed":
+        _logger.warning(
+            "%s is not instrumented: %s. The application goes on; to silence this, add %s to "
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+            outcome.name,
+            outcome.detail,
+            outcome.name,
+        )
 
 
 def _refused(name: str, settings: Settings) -> Outcome | None:
@@ -92,41 +94,101 @@ def _refused(name: str, settings: Settings) -> Outcome | None:
     return None
 
 
-def _load(name: str, entry: EntryPoint | None, settings: Settings, options: Mapping[str, Any]) -> Outcome:
+class _Candidate(NamedTuple):
+    """An instrumentor that may be used.
+
+    Attributes:
+        name: its entry point's name.
+        conflict: tells, as an outcome, why it does not go with what is installed; None where it does.
+        make: imports it and makes one.
+        by: whose it is.
+    """
+
+    name: str
+    conflict: Callable[[], Outcome | None]
+    make: Callable[[], Any]
+    by: Callable[[], str]
+
+
+def _candidate(name: str, entry: EntryPoint | None, settings: Settings) -> _Candidate:
+    if name in INSTRUMENTORS and name not in settings.contrib_instrumentations:
+        return _ours(name)
+    if entry is None:
+        absent = Outcome(name, "absent", "no contrib instrumentor is installed")
+        return _Candidate(name, lambda: absent, lambda: None, lambda: "")
+    return _theirs(name, entry)
+
+
+def _ours(name: str) -> _Candidate:
+    def make() -> Any:
+        module, _, attribute = INSTRUMENTORS[name].partition(":")
+        return getattr(import_module(module), attribute)()
+
+    def conflict() -> Outcome | None:
+        from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+
+        found = get_dependency_conflicts(make().instrumentation_dependencies())
+        return _conflicting(name, found) if found is not None else None
+
+    return _Candidate(name, conflict, make, lambda: "spanwise")
+
+
+def _theirs(name: str, entry: EntryPoint) -> _Candidate:
+    def conflict() -> Outcome | None:
+        from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts
+
+        found = get_dist_dependency_conflicts(entry.dist) if entry.dist is not None else None
+        return _conflicting(name, found) if found is not None else None
+
+    def by() -> str:
+        return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
+
+    return _Candidate(name, conflict, lambda: entry.load()(), by)
+
+
+def _begin(candidate: _Candidate, settings: Settings, options: Mapping[str, Any]) -> Outcome:
+    """Attaches it now, or has it attached when its library is imported."""
+    trigger = TRIGGERS.get(candidate.name)
+    if trigger is None or trigger in sys.modules:
+        return _attach(candidate, options)
+
+    def attach(_module: Any) -> None:
+        _warn_of(_attach(candidate, options))
+
+    if not settings.startup_report:
+        register_post_import_hook(attach, trigger)
+        return Outcome(candidate.name, "waiting", f"for {trigger} to be imported")
+    outcome = _guarded(candidate.name, candidate.conflict)
+    if outcome is None:
+        register_post_import_hook(attach, trigger)
+        outcome = Outcome(candidate.name, "waiting", f"for {trigger} to be imported, by {candidate.by()}")
+    return outcome
+
+
+def _attach(candidate: _Candidate, options: Mapping[str, Any]) -> Outcome:
+    """Instruments the library now. Never raises: it runs inside the application's import statements."""
+
+    def attach() -> Outcome | None:
+        conflict = candidate.conflict()
+        if conflict is None:
+            instrumentor = candidate.make()
+            if not getattr(instrumentor, "is_instrumented_by_opentelemetry", False):
+                # The check against the installed versions has just been made.
+                instrumentor.instrument(skip_dep_check=True, **options)
+        return conflict
+
+    return _guarded(candidate.name, attach) or Outcome(candidate.name, "instrumented", f"by {candidate.by()}")
+
+
+def _guarded(name: str, call: Callable[[], Outcome | None]) -> Outcome | None:
     try:
-        if name in INSTRUMENTORS and name not in settings.contrib_instrumentations:
-            return _load_ours(name, options)
-        if entry is None:
-            return Outcome(name, "absent", "no contrib instrumentor is installed")
-        conflict = get_dist_dependency_conflicts(entry.dist) if entry.dist is not None else None
-        if conflict is not None:
-            return _conflicting(name, conflict)
-        by = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
-        _instrument(entry.load, options)
+        return call()
     except Exception as error:
         _logger.debug("instrumenting %s failed", name, exc_info=True)
         return Outcome(name, "failed", f"{type(error).__name__}: {error}")
-    return Outcome(name, "instrumented", f"by {by}")
 
 
-def _load_ours(name: str, options: Mapping[str, Any]) -> Outcome:
-    module, _, attribute = INSTRUMENTORS[name].partition(":")
-    cls = getattr(import_module(module), attribute)
-    conflict = get_dependency_conflicts(cls().instrumentation_dependencies())
-    if conflict is not None:
-        return _conflicting(name, conflict)
-    _instrument(lambda: cls, options)
-    return Outcome(name, "instrumented", "by spanwise")
-
-
-def _instrument(load: Callable[[], Any], options: Mapping[str, Any]) -> None:
-    instrumentor = load()()
-    if not getattr(instrumentor, "is_instrumented_by_opentelemetry", False):
-        # The check against the installed versions has just been made.
-        instrumentor.instrument(skip_dep_check=True, **options)
-
-
-def _conflicting(name: str, conflict: DependencyConflict) -> Outcome:
+def _conflicting(name: str, conflict: Any) -> Outcome:
     # A requirement reads 'flask>=1.0; extra == "instruments"': the extra is packaging's affair.
     requirements = (conflict.required,) if conflict.required else (conflict.required_any or ())
     wanted = ", ".join(str(requirement).partition(";")[0].strip() for requirement in requirements)

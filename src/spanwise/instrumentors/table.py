@@ -1,11 +1,66 @@
-"""The libraries that spanwise instruments itself, one line each."""
+"""The libraries that spanwise instruments itself, and the module each instrumentor waits for."""
 
 from __future__ import annotations
 
-__all__ = ["INSTRUMENTORS"]
+__all__ = ["INSTRUMENTORS", "TRIGGERS"]
 
 # By contrib's entry-point name, so that both answer to the same allow- and deny-list.
 INSTRUMENTORS: dict[str, str] = {
     "logging": "spanwise.instrumentors.logging:LoggingInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
+}
+
+# Entry-point name -> the module at whose import the instrumentor is loaded and attached. What the
+# application never imports costs it nothing. One that is not here is attached at start-up. So are, on
+# purpose: django (attaching reads the settings module, which may be the one that imports django),
+# asyncio, logging, system_metrics and threading (they watch the interpreter, imported in any case).
+TRIGGERS: dict[str, str] = {
+    "aio-pika": "aio_pika",
+    "aiohttp-client": "aiohttp",
+    "aiohttp-server": "aiohttp",
+    "aiokafka": "aiokafka",
+    "aiopg": "aiopg",
+    "anthropic": "anthropic",
+    "asyncclick": "asyncclick",
+    "asyncpg": "asyncpg",
+    "boto": "boto",
+    "boto3": "boto3",
+    "botocore": "botocore",
+    "cassandra": "cassandra",
+    "celery": "celery",
+    "click": "click",
+    "confluent_kafka": "confluent_kafka",
+    "elasticsearch": "elasticsearch",
+    "falcon": "falcon",
+    "fastapi": "fastapi",
+    "flask": "flask",
+    "google-genai": "google.genai",
+    "grpc_aio_client": "grpc",
+    "grpc_aio_server": "grpc",
+    "grpc_client": "grpc",
+    "grpc_server": "grpc",
+    "httpx": "httpx",
+    "jinja2": "jinja2",
+    "kafka": "kafka",
+    "mysql": "mysql.connector",
+    "mysqlclient": "MySQLdb",
+    "openai": "openai",
+    "pika": "pika",
+    "psycopg": "psycopg",
+    "psycopg2": "psycopg2",
+    "pymemcache": "pymemcache",
+    "pymongo": "pymongo",
+    "pymssql": "pymssql",
+    "pymysql": "pymysql",
+    "pyramid": "pyramid",
+    "redis": "redis",
+    "remoulade": "remoulade",
+    "requests": "requests",
+    "sqlalchemy": "sqlalchemy",
+    "sqlite3": "sqlite3",
+    "starlette": "starlette",
+    "tornado": "tornado",
+    "tortoiseorm": "tortoise",
+    "urllib": "urllib.request",
+    "urllib3": "urllib3",
 }

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from opentelemetry.trace import SpanKind
 
-from spanwise.rules.model import Match, Rule, by_precedence
-
-__all__ = ["Verdict", "VerdictFunction", "compile_rules"]
-
-_NANOSECONDS = 1_000_000_000
+__all__ = ["Candidate", "Verdict", "VerdictFunction", "verdicts"]
 
 
 class Verdict(NamedTuple):
@@ -31,10 +27,19 @@ class Verdict(NamedTuple):
 VerdictFunction: TypeAlias = Callable[[str, SpanKind, Mapping[str, Any], int], "Verdict | None"]
 
 
-class _Candidate(NamedTuple):
-    """A match of a rule, with what its rule says. Ranks are unique, so tuples sort by rank alone."""
+class Candidate(NamedTuple):
+    """A match of a rule, with what its rule says. Ranks are unique, so tuples sort by rank alone.
+
+    Attributes:
+        rank: its place in the order of precedence, 0 first.
+        kind: the span kind it wants, in lower case; None for any.
+        name: the span name it wants; None for any.
+        attributes: (key, value) pairs it wants; None for any value.
+        edges: (nanoseconds beyond which a verdict holds, the verdict), worst first.
+    """
 
     rank: int
+    kind: str | None
     name: str | None
     attributes: tuple[tuple[str, object], ...]
     edges: tuple[tuple[int, Verdict], ...]
@@ -51,24 +56,23 @@ class _Index(NamedTuple):
     """
 
     floor: int
-    names: dict[str, list[_Candidate]]
-    values: tuple[tuple[str, dict[object, list[_Candidate]]], ...]
-    others: tuple[_Candidate, ...]
+    names: dict[str, list[Candidate]]
+    values: tuple[tuple[str, dict[object, list[Candidate]]], ...]
+    others: tuple[Candidate, ...]
 
 
-def compile_rules(rules: tuple[Rule, ...]) -> VerdictFunction:
+def verdicts(candidates: Sequence[Candidate]) -> VerdictFunction:
     """Makes the function that rates spans.
 
     Args:
-        rules: as :func:`spanwise.thresholds.load.lower` gives them; rules on other things are passed over.
+        candidates: by rank.
 
     Returns:
         A function of a span's name, kind, attributes and duration in nanoseconds. It returns None for a
         span that is good or that no rule is about. The most specific rule decides, also when it says good.
     """
-    candidates = _candidates(rules)
     server, client, internal, producer, consumer = (
-        _index([each for each, match in candidates if match.kind in (None, kind)])
+        _index([each for each in candidates if each.kind in (None, kind)])
         for kind in ("server", "client", "internal", "producer", "consumer")
     )
 
@@ -91,20 +95,10 @@ def compile_rules(rules: tuple[Rule, ...]) -> VerdictFunction:
     return verdict
 
 
-def _candidates(rules: tuple[Rule, ...]) -> list[tuple[_Candidate, Match]]:
-    found: list[tuple[_Candidate, Match]] = []
-    for rule in by_precedence(rules):
-        edges = tuple((edge, Verdict(rating, rule.name, edge / _NANOSECONDS)) for rating, edge in rule.edges)
-        for match in rule.matches:
-            wanted = tuple((each.key, each.value) for each in match.attributes)
-            found.append((_Candidate(len(found), match.name, wanted, edges), match))
-    return found
-
-
-def _index(candidates: list[_Candidate]) -> _Index:
-    names: dict[str, list[_Candidate]] = {}
-    values: dict[str, dict[object, list[_Candidate]]] = {}
-    others: list[_Candidate] = []
+def _index(candidates: list[Candidate]) -> _Index:
+    names: dict[str, list[Candidate]] = {}
+    values: dict[str, dict[object, list[Candidate]]] = {}
+    others: list[Candidate] = []
     for each in candidates:
         valued = next(((key, value) for key, value in each.attributes if value is not None), None)
         if each.name is not None:
@@ -119,7 +113,7 @@ def _index(candidates: list[_Candidate]) -> _Index:
 
 
 def _decide(index: _Index, name: str, attributes: Mapping[str, Any], duration: int) -> Verdict | None:
-    best: _Candidate | None = None
+    best: Candidate | None = None
     for each in index.names.get(name, ()):
         if (best is None or each.rank < best.rank) and _holds(each, attributes):
             best = each
@@ -149,7 +143,7 @@ def _plain(value: object) -> object:
     return value if isinstance(value, (int, float)) else None
 
 
-def _holds(candidate: _Candidate, attributes: Mapping[str, Any]) -> bool:
+def _holds(candidate: Candidate, attributes: Mapping[str, Any]) -> bool:
     for key, wanted in candidate.attributes:
         value = attributes.get(key)
         if value is None:

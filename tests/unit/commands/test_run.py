@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spanwise.commands.run import BOOTSTRAP, command_line, environment
-from spanwise.errors import SpanwiseError
+from spanwise.commands.execute import BOOTSTRAP, command_line, environment
 
 
 def test_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,23 +18,24 @@ def test_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command_line(["app.py", "--x"]) == [sys.executable, "app.py", "--x"]
     assert command_line(["package", "-v"], module=True) == [sys.executable, "-m", "package", "-v"]
     assert command_line([sys.executable, "-c", "1"]) == [sys.executable, "-c", "1"]
+    assert command_line(["tool", "app.py"]) == ["tool", "app.py"]
+
+
+def test_a_program_is_found_on_path_and_keeps_its_name(tmp_path: Path) -> None:
     program = tmp_path / "tool"
-    program.write_text("#!/bin/sh\n")
+    program.write_text('#!/bin/sh\necho "$0" "$1"\n')
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert command_line(["tool", "app.py"]) == [str(program), "app.py"]
-    with pytest.raises(SpanwiseError, match="no program 'nowhere'"):
-        command_line(["nowhere"])
-    with pytest.raises(SpanwiseError, match=r"missing\.py"):
-        command_line(["missing.py"])
+    done = run("tool", "app.py", folder=tmp_path, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert done.stdout.split() == [str(program), "app.py"], done.stderr
 
 
 def test_the_bootstrap_folder_is_first_and_once() -> None:
+    assert (Path(BOOTSTRAP) / "sitecustomize.py").is_file()
     made = environment({"PYTHONPATH": f"/a{os.pathsep}/b", "X": "1"})
-    assert made["PYTHONPATH"].split(os.pathsep) == [str(BOOTSTRAP), "/a", "/b"]
+    assert made["PYTHONPATH"].split(os.pathsep) == [BOOTSTRAP, "/a", "/b"]
     assert made["X"] == "1"
     assert environment(made) == made
-    assert environment({})["PYTHONPATH"] == str(BOOTSTRAP)
+    assert environment({})["PYTHONPATH"] == BOOTSTRAP
 
 
 def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -73,8 +73,40 @@ def test_options_become_variables(tmp_path: Path) -> None:
     assert done.stdout.split() == ["s", "http://x"]
 
 
-def test_a_missing_program_is_one_line_and_status_2(tmp_path: Path) -> None:
-    done = run("no-such-program", folder=tmp_path)
+@pytest.mark.parametrize("options", [(), ("--service", "s")])
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("no-such-program", "no program 'no-such-program' on PATH"),
+        ("missing.py", "no program 'missing.py' on PATH"),
+        ("./missing.py", "no program './missing.py' there"),
+        (".", "'.' cannot be run"),
+    ],
+)
+def test_a_missing_program_is_one_line_and_status_2(
+    program: str, said: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = run(*options, program, folder=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("spanwise: no program 'no-such-program'")
+    assert done.stderr.startswith(f"spanwise: {said}")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_plain_run_reads_its_command_line_without_a_library(tmp_path: Path) -> None:
+    """It is on every start's way: what it imports, each worker's start waits for."""
+    code = (
+        "import os, sys\n"
+        "slow = {'click', 'logging', 'typing'}\n"
+        "os.execvpe = lambda *_: (print(sorted(slow & set(sys.modules))), sys.exit(0))\n"
+        "sys.argv = ['spanwise', 'run', 'python']\n"
+        "from spanwise.commands.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(Path(BOOTSTRAP).parents[1])},
+        cwd=tmp_path,
+    )
+    assert done.stdout == "[]\n", done.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from spanwise.instrumentors import load as module
+from spanwise.instrumentors.table import TRIGGERS
 from spanwise.settings import Settings
 
 calls: list[tuple[str, dict[str, Any]]] = []
@@ -82,6 +85,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> Any:
     }
     monkeypatch.setattr(module, "entry_points", lambda group: entries if group == module.GROUP else [])
     monkeypatch.setattr(module, "INSTRUMENTORS", table)
+    monkeypatch.setattr(module, "TRIGGERS", {})
     calls.clear()
     yield
     for cls in (Good, Other, Ours):
@@ -172,3 +176,49 @@ def test_a_version_conflict_of_an_installed_package(tmp_path: Path) -> None:
     assert done.stderr.count("WARNING") == 1
     assert "stale is not instrumented" in done.stderr
     assert "pytest<1" in done.stderr.replace(" ", "")
+
+
+def test_one_that_waits_is_attached_when_its_library_is_imported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("lib_of_good", "lib_of_bad", "lib_of_old"):
+        (tmp_path / f"{name}.py").write_text("attached = False\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    waiting = {name: f"lib_of_{name}" for name in ("good", "bad", "old")}
+    monkeypatch.setattr(module, "TRIGGERS", {**waiting, "mine": "sys"})
+    found = states(enabled_instrumentations=("good", "bad", "old", "mine"))
+    assert {name: found[name] for name in waiting} == dict.fromkeys(waiting, "waiting")
+    assert found["mine"] == "instrumented"  # its library is there already
+    assert [name for name, _ in calls] == ["Ours"]
+    assert caplog.records == []
+
+    import_module("lib_of_good")
+    assert [name for name, _ in calls] == ["Ours", "Good"]
+    # One that fails must not fail the application's import.
+    assert import_module("lib_of_bad").attached is False
+    import_module("lib_of_old")
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 2
+    assert "bad is not instrumented: RuntimeError: planted" in warnings[0]
+    assert "old is not instrumented" in warnings[1]
+
+
+def test_the_report_tells_of_conflicts_before_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TRIGGERS", {"good": "lib_one", "old": "lib_two", "missing": "lib_three"})
+    found = states(startup_report=True, enabled_instrumentations=("good", "old", "missing"))
+    assert (found["good"], found["old"], found["missing"]) == ("waiting", "failed", "absent")
+
+
+INSTALLED = [
+    (name, trigger)
+    for name, trigger in TRIGGERS.items()
+    if find_spec(f"opentelemetry.instrumentation.{name.replace('-', '_')}")
+    and find_spec(trigger.partition(".")[0])
+]
+
+
+@pytest.mark.parametrize(("name", "trigger"), INSTALLED)
+def test_contrib_s_attach_at_the_import_of_what_the_table_names(name: str, trigger: str) -> None:
+    child = Path(__file__).with_name("attach_child.py")
+    done = subprocess.run([sys.executable, child, name, trigger], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n", done.stderr

@@ -38,7 +38,7 @@ def test_enabled_false_is_honoured(tmp_path: Path) -> None:
         'file_format: "1.0"\ninstrumentation/development:\n  python:\n    requests: {enabled: false}\n',
         tmp_path,
     )
-    assert done.stdout.splitlines() == ["['flask=instrumented', 'requests=skipped']", "the application runs"]
+    assert done.stdout.splitlines() == ["['flask=waiting', 'requests=skipped']", "the application runs"]
     assert done.stderr == ""
 
 

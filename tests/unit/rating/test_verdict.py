@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind
 
-from spanwise.rating.verdict import compile_rules
+from spanwise.rating import shipped
+from spanwise.rating.lowered import candidates, compile_rules
 from spanwise.rules.model import AttributeMatch, Match, SpanRule, by_precedence
 from spanwise.thresholds.load import load, lower
 
@@ -129,3 +130,7 @@ def test_the_index_finds_what_reading_the_rules_one_by_one_finds(
     assert compile_rules(rules)(name, kind, attributes, duration) == plain(
         rules, name, kind, attributes, duration
     )
+
+
+def test_the_generated_verdicts_are_the_shipped_thresholds() -> None:
+    assert candidates(lower(load())) == shipped.CANDIDATES, "run scripts/shipped-verdicts"

@@ -1,0 +1,36 @@
+"""The group of subcommands: one is imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+__all__ = ["COMMANDS", "cli"]
+
+# Name -> module:attribute. Imported on use: one command must not wait for another's libraries.
+COMMANDS: dict[str, str] = {
+    "run": "spanwise.commands.run:run",
+    "demo": "spanwise.commands.demo:demo",
+    "console": "spanwise.commands.console:console",
+    "generate": "spanwise.commands.generate:generate",
+    "thresholds": "spanwise.commands.thresholds:thresholds",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="spanwise", prog_name="spanwise")
+def cli() -> None:
+    """OpenTelemetry for Python web applications."""
