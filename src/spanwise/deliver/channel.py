@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from spanwise.deliver.otlp_http import Answer
 from spanwise.deliver.partial import rejected
 from spanwise.deliver.retry import Backoff
 from spanwise.deliver.source import WHAT, Load, Source
+from spanwise.encode.request import Piece
 
 __all__ = ["Channel", "Sender"]
 
@@ -21,7 +22,7 @@ _logger = logging.getLogger("spanwise.deliver")
 class Sender(Protocol):
     """What a channel needs of a destination."""
 
-    def send(self, body: bytes, timeout: float | None = None) -> Answer:
+    def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
         """Posts one request; never raises."""
 
     def close(self) -> None:
@@ -75,9 +76,8 @@ class Channel:
 
     def offer(self, item: Any) -> None:
         """Takes an item from any thread; never blocks."""
-        self._keep(item)
         # Without a delay any item wakes the thread, else a whole request does.
-        if not self._woken and (self._source.full or self._delay <= 0):
+        if (self._keep(item) or self._delay <= 0) and not self._woken:
             self._woken = True
             self._wake()
 
@@ -203,7 +203,7 @@ class Channel:
             account.delivered += load.count - refused
             if refused:
                 account.drop(refused, "rejected")
-        account.sent_bytes += len(load.body)
+        account.sent_bytes += load.size
         if self._failing:
             self._failing = False
             _logger.warning("%s are delivered to %s again", self._what, self._address)

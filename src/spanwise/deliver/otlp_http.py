@@ -13,10 +13,12 @@ import os
 import ssl
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from spanwise import names
+from spanwise.encode.request import Piece
 from spanwise.errors import ConfigurationError
 
 __all__ = ["Answer", "Client", "Destination"]
@@ -103,16 +105,17 @@ class Client:
         self._proxy_headers: dict[str, str] = {}
         self._connection: http.client.HTTPConnection | None = None
 
-    def send(self, body: bytes, timeout: float | None = None) -> Answer:
+    def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
         """Posts ``body`` once and waits for the answer. Never raises.
 
         Args:
-            body: an encoded export request.
+            body: an encoded export request, in pieces. They go to the socket one by one: put together,
+                large requests cost twice their sending in fresh memory.
             timeout: seconds, where less than the destination's is left.
         """
         if self.destination.gzip:
             compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)  # 31: gzip header and trailer
-            body = compressor.compress(body) + compressor.flush()
+            body = [*map(compressor.compress, body), compressor.flush()]
         wait = self.destination.timeout if timeout is None else min(timeout, self.destination.timeout)
         reused = self._connection is not None
         try:
@@ -134,13 +137,14 @@ class Client:
         if connection is not None:
             connection.close()
 
-    def _post(self, body: bytes, timeout: float) -> Answer:
+    def _post(self, body: Sequence[Piece], timeout: float) -> Answer:
         connection = self._connection or self._connect()
         self._connection = connection
         connection.timeout = timeout
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
-        connection.request("POST", self._target, body, {**self._headers, **self._proxy_headers})
+        length = {"content-length": str(sum(map(len, body)))}
+        connection.request("POST", self._target, body, {**self._headers, **self._proxy_headers, **length})
         response = connection.getresponse()
         content = response.read(LONGEST_ANSWER)
         if response.will_close or not response.isclosed():

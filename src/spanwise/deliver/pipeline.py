@@ -68,18 +68,20 @@ class Pipeline:
         order = [signal for signal in ("traces", "logs", "metrics") if signal in signals]
         self.channels = {signal: self._channel(settings, signal) for signal in order}
         self.span_processor = (
-            SpanDelivery(self.channels["traces"], self.flush) if "traces" in self.channels else None
+            SpanDelivery(self.channels["traces"], self._flush("traces"))
+            if "traces" in self.channels
+            else None
         )
         self.log_processor: LogDelivery | None = None
         if "logs" in self.channels:
             from spanwise.deliver.log_signal import LogDelivery
 
-            self.log_processor = LogDelivery(self.channels["logs"], self.flush)
+            self.log_processor = LogDelivery(self.channels["logs"], self._flush("logs"))
         self.metric_reader: MetricDelivery | None = None
         if "metrics" in self.channels:
             self.metric_reader = MetricDelivery(
                 self.channels["metrics"],
-                self.flush,
+                self._flush("metrics"),
                 self._active,
                 temporality=settings.metric_temporality,
                 exponential=settings.metric_histogram == "base2_exponential_bucket_histogram",
@@ -106,6 +108,11 @@ class Pipeline:
     def flush(self, timeout: float) -> bool:
         """Sends all that waits within ``timeout`` seconds; tells whether nothing is left."""
         return self._worker.flush(timeout)
+
+    def _flush(self, signal: str) -> Callable[[float], bool]:
+        # Of its own signal only: a flush of spans that also collected the metrics would cost as much as
+        # recording a hundred spans.
+        return lambda timeout: self._worker.flush(timeout, self.channels[signal])
 
     def shutdown(self) -> None:
         """Delivers what the exit time-out allows, counts the rest as dropped, and ends."""

@@ -58,17 +58,18 @@ class Chunk:
     Attributes:
         start: offset of its first record in the segment.
         end: offset behind its last record.
-        limit: offset that no record may pass.
+        limit: offset that no record may pass, nor the zero after it.
         count: records in it.
+        most: records that it may hold.
     """
 
-    __slots__ = ("at", "count", "end", "limit", "start")
+    __slots__ = ("at", "count", "end", "limit", "most", "start")
 
     def __init__(self, at: int, start: int, limit: int) -> None:
         self.at = at
         self.start = self.end = start
         self.limit = limit
-        self.count = 0
+        self.count = self.most = 0
 
 
 class Segment:
@@ -88,6 +89,7 @@ class Segment:
         self.path: Path | None = None
         self._handle: int | None = None
         self.data = self._map(size, folder, label)
+        self._view = memoryview(self.data)
         # Last in, first out: chunks that were just sent are in the processor's cache and need no new page.
         self._free = list(range(size - CHUNK, -1, -CHUNK))
 
@@ -121,16 +123,16 @@ class Segment:
         # an earlier use left be read as records.
         self.data[start : start + 1] = b"\0"
         self.data[at:start] = HEAD.pack(MAGIC, len(opening)) + opening
-        return Chunk(at, start, at + CHUNK - 1)
+        return Chunk(at, start, at + CHUNK)
 
     def give_back(self, chunk: Chunk) -> None:
         """The chunk was sent: forget what it holds."""
         self.data[chunk.at : chunk.at + 1] = b"\0"
         self._free.append(chunk.at)
 
-    def records(self, chunk: Chunk) -> bytes:
-        """The chunk's records, as they stand in a request."""
-        return self.data[chunk.start : chunk.end]
+    def records(self, chunk: Chunk) -> memoryview:
+        """The chunk's records, as they stand in a request: a view, good until the chunk is given back."""
+        return self._view[chunk.start : chunk.end]
 
     def close(self, *, remove: bool) -> None:
         """Lets go of the file; a forked child leaves it to its parent (``remove=False``)."""

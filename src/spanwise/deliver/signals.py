@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import (
     Counter,
     Histogram,
@@ -16,7 +15,7 @@ from opentelemetry.sdk.metrics import (
 )
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData
 from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from spanwise import names
 from spanwise.deliver.channel import Channel
@@ -32,7 +31,7 @@ Flush = Callable[[float], bool]
 
 
 class SpanDelivery(SpanProcessor):
-    """Hands ended, sampled spans to their channel.
+    """Hands ended spans to their channel, whose source leaves out what was not sampled.
 
     Args:
         channel: the traces' channel.
@@ -44,13 +43,9 @@ class SpanDelivery(SpanProcessor):
         self._flush = flush
         self._open = True
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing happens when a span starts."""
-
     def on_end(self, span: ReadableSpan) -> None:
-        """Takes a sampled span; one that is recorded but not sampled is not exported (specification)."""
-        context = span.context
-        if self._open and context is not None and context.trace_flags.sampled:
+        """Takes a span."""
+        if self._open:
             self._offer(span)
 
     def shutdown(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from spanwise.deliver.account import Account
+from spanwise.encode.request import Piece
 
 __all__ = ["WHAT", "Load", "Queue", "Source"]
 
@@ -26,15 +27,20 @@ class Load:
 
     Attributes:
         count: how many items are in it.
-        body: its bytes.
+        body: its bytes, in pieces.
         held: what the source keeps of it until :meth:`Source.release`.
         adopted: another process recorded it, which was killed: not in this process's books.
     """
 
     count: int
-    body: bytes
+    body: Sequence[Piece]
     held: object = None
     adopted: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.body))
 
 
 class Source(Protocol):
@@ -42,8 +48,8 @@ class Source(Protocol):
 
     account: Account
 
-    def offer(self, item: Any) -> None:
-        """Takes an item from any thread; never raises, never blocks."""
+    def offer(self, item: Any) -> bool:
+        """Takes an item from any thread; never raises, never blocks. Tells whether a whole request waits."""
 
     @property
     def waiting(self) -> int:
@@ -100,13 +106,14 @@ class Queue:
     def adopt(self) -> None:
         """Nothing: objects do not outlive their process."""
 
-    def offer(self, item: Any) -> None:
+    def offer(self, item: Any) -> bool:
         # A length check and an append, each atomic. Threads that race past the check together may
         # exceed the capacity by their number, which bounds memory as well.
         if len(self._items) >= self._capacity:
             self.account.drop(1, "queue_full")
-            return
-        self._items.append(item)
+        else:
+            self._items.append(item)
+        return len(self._items) >= self._batch
 
     @property
     def waiting(self) -> int:
@@ -133,7 +140,7 @@ class Queue:
                 continue
             encoded = count - (self._left_out - before)
             if encoded:
-                return Load(encoded, body)
+                return Load(encoded, (body,))
 
     def _leave_out(self, item: Any, error: Exception) -> None:
         self._left_out += 1

@@ -20,7 +20,7 @@ from spanwise.deliver.account import Account
 from spanwise.deliver.orphans import LENGTHS, Orphan, find
 from spanwise.deliver.segment import CHUNK, Chunk, Segment
 from spanwise.deliver.source import Load
-from spanwise.encode.request import RECORD, frame_fields
+from spanwise.encode.request import RECORD, Piece, frame_pieces
 from spanwise.encode.resource import resource_frame, scope_frame
 from spanwise.encode.spans import encode_span, encode_span_fields
 from spanwise.encode.varint import varint
@@ -72,13 +72,10 @@ class SpanSegment:
 
     def reset(self) -> None:
         """Starts empty. The parent's file is left to the parent."""
-        # Reentrant, with a flag: a signal handler or a finalizer may end a span on top of the very
-        # call that holds the lock. A plain lock would never be released; without the flag the two
-        # would write to the same place.
-        self._lock = threading.RLock()
-        self._busy = False
+        self._lock = threading.Lock()
         self._aside: deque[tuple[Any, Any, bytes]] = deque()
         self._lanes: dict[tuple[int, int], _Lane] = {}
+        self._last: _Lane | None = None  # many spans have the scope of the one before
         self._ready: deque[tuple[_Lane, Chunk]] = deque()
         self._large: deque[tuple[_Lane, bytes]] = deque()
         self._waiting = 0
@@ -102,7 +99,7 @@ class SpanSegment:
             try:
                 for number, body in orphan.requests():
                     count += number
-                    yield Load(number, body, adopted=True)
+                    yield Load(number, (body,), adopted=True)
                 sent = True
             finally:
                 orphan.close(remove=sent)
@@ -113,46 +110,72 @@ class SpanSegment:
                     f"; {orphan.damaged} pieces of its memory were damaged" if orphan.damaged else "",
                 )
 
-    def offer(self, item: ReadableSpan) -> None:
+    def offer(self, item: ReadableSpan) -> bool:
+        """Takes an ended span. One that is recorded but not sampled is not exported (specification)."""
         try:
             # Ours hands its fields over; any other is read through its properties, at three times the cost.
-            fields = getattr(item, "otlp_fields", None)
-            body = encode_span(item) if fields is None else encode_span_fields(*fields())
-            resource, scope = item.resource, item.instrumentation_scope
+            hand_over = getattr(item, "hand_over", None)
+            handed = _read(item) if hand_over is None else hand_over(encode_span_fields)
+            if handed is None:
+                return False
+            resource, scope, body = handed
             size = len(body)
-            record = (_PREFIXES[size] if size < 1024 else RECORD + varint(size)) + body
-            with self._lock:
-                if self._busy:
-                    self._aside.append((resource, scope, record))
-                    return
-                self._busy = True
+            record = b"".join((_PREFIXES[size] if size < 1024 else RECORD + varint(size), body, b"\0"))
+            # Never waits: the lock may be held by the delivery thread, or by the very call on top of which
+            # a signal handler or a finalizer ends this span. Whoever holds it writes what was set aside.
+            if self._lock.acquire(False):
                 try:
                     self._write(resource, scope, record)
                 finally:
-                    self._busy = False
+                    self._lock.release()
+            else:
+                self._aside.append((resource, scope, record))
+            if self._aside:
+                self._settle()
         except Exception as error:
-            self.account.drop(1, "encoding")
-            _logger.warning("a span could not be kept for delivery and is dropped: %s", error)
+            self._lose(error)
+        return self._waiting >= self._batch
+
+    def _settle(self) -> None:
+        """Writes what was set aside, unless somebody holds the lock: then that one comes here."""
+        while self._aside and self._lock.acquire(False):
+            try:
+                self._write_aside()
+            finally:
+                self._lock.release()
+
+    def _write_aside(self) -> None:
+        while self._aside:
+            try:
+                self._write(*self._aside.popleft())
+            except Exception as error:
+                self._lose(error)
+
+    def _lose(self, error: Exception) -> None:
+        self.account.drop(1, "encoding")
+        _logger.warning("a span could not be kept for delivery and is dropped: %s", error)
 
     def _write(self, resource: Any, scope: Any, record: bytes) -> None:
+        """Writes a record with the zero after it: the chunk's end for a reader after a kill."""
         if self._waiting + self._held >= self._capacity:
             self.account.drop(1, "queue_full")
             return
-        lane = self._lanes.get((id(resource), id(scope)))
-        if lane is None:
-            lane = self._lanes[id(resource), id(scope)] = _Lane(resource, scope)
+        lane = self._last
+        if lane is None or lane.scope is not scope or lane.resource is not resource:
+            key = id(resource), id(scope)
+            lane = self._lanes.get(key) or self._lanes.setdefault(key, _Lane(resource, scope))
+            self._last = lane
         chunk = lane.chunk
         end = chunk.end + len(record)
-        if end > chunk.limit or chunk.count >= self._batch:
+        if end > chunk.limit or chunk.count >= chunk.most:
             another = self._another(lane, len(record))
             if another is None:
                 self._keep_large(lane, record)
                 return
             chunk = another
             end = chunk.end + len(record)
-        # The zero ends the chunk for a reader after a kill; the next record takes its place.
-        self._segment.data[chunk.end : end + 1] = record + b"\0"  # type: ignore[union-attr]
-        chunk.end = end
+        self._segment.data[chunk.end : end] = record  # type: ignore[union-attr]
+        chunk.end = end - 1  # the next record takes the zero's place
         chunk.count += 1
         self._waiting += 1
 
@@ -162,12 +185,16 @@ class SpanSegment:
             self._ready.append((lane, lane.chunk))
             lane.chunk = _EMPTY
         if self._segment is None:
-            wanted = -(-self._capacity * _BYTES_A_SPAN // CHUNK) * CHUNK
+            # No chunk is shared by two requests: small ones leave the rest of their last chunk empty.
+            a_request = -(-self._batch * _BYTES_A_SPAN // CHUNK) * CHUNK
+            wanted = -(-self._capacity // self._batch) * a_request
             self._segment = Segment(max(wanted, _LEAST), self._folder, self._label)
         if size + len(lane.opening) + 64 > CHUNK:
             return None
         chunk = self._segment.take(lane.opening)
         if chunk is not None:
+            # Chunks are sent whole: this one ends where the request that it will be in is full.
+            chunk.most = self._batch - sum(each.count for _, each in self._ready) % self._batch
             lane.chunk = chunk
         return chunk
 
@@ -176,12 +203,12 @@ class SpanSegment:
         if len(record) + len(lane.opening) + 64 <= CHUNK:
             self.account.drop(1, "queue_full")
             return
-        self._large.append((lane, record))
+        self._large.append((lane, record[:-1]))
         self._waiting += 1
 
     @property
     def waiting(self) -> int:
-        return self._waiting
+        return self._waiting + len(self._aside)
 
     @property
     def full(self) -> bool:
@@ -191,32 +218,28 @@ class SpanSegment:
         if self._inherited is not None:
             return self._inherited
         with self._lock:
-            self._busy = True
-            try:
-                while self._aside:
-                    self._write(*self._aside.popleft())
-                if not self._waiting or (self._waiting < self._batch and not partial):
-                    return None
-                return self._take()
-            finally:
-                self._busy = False
+            self._write_aside()
+            whole = self._waiting >= self._batch
+            load = self._take() if whole or (partial and self._waiting) else None
+        self._settle()
+        return load
 
     def _take(self) -> Load:
         chunks = self._collect()
         large = [] if chunks else [self._large.popleft()]
         count = sum(chunk.count for _, chunk in chunks) + len(large)
-        fields: dict[int, tuple[_Lane, list[bytes]]] = {}
+        pieces: dict[int, tuple[_Lane, list[Piece]]] = {}
         for lane, chunk in chunks:
-            fields.setdefault(id(lane), (lane, []))[1].append(self._segment.records(chunk))  # type: ignore[union-attr]
+            pieces.setdefault(id(lane), (lane, []))[1].append(self._segment.records(chunk))  # type: ignore[union-attr]
         for lane, record in large:
-            fields.setdefault(id(lane), (lane, []))[1].append(record)
-        resources: dict[int, tuple[Any, list[tuple[Any, bytes]]]] = {}
-        for lane, parts in fields.values():
+            pieces.setdefault(id(lane), (lane, []))[1].append(record)
+        resources: dict[int, tuple[Any, list[tuple[Any, list[Piece]]]]] = {}
+        for lane, records in pieces.values():
             _, scopes = resources.setdefault(id(lane.resource), (lane.resource, []))
-            scopes.append((lane.scope, b"".join(parts)))
+            scopes.append((lane.scope, records))
         self._waiting -= count
         self._held += count
-        body = b"".join(frame_fields(resource, scopes) for resource, scopes in resources.values())
+        body = [piece for described in resources.values() for piece in frame_pieces(*described)]
         return Load(count, body, chunks)
 
     def _collect(self) -> list[tuple[_Lane, Chunk]]:
@@ -242,12 +265,14 @@ class SpanSegment:
             if self._segment is not None and isinstance(load.held, list):
                 for _, chunk in load.held:
                     self._segment.give_back(chunk)
+        self._settle()
 
     def discard(self) -> int:
         with self._lock:
-            count, self._waiting = self._waiting + len(self._aside), 0
+            count, self._waiting = self.waiting, 0
             self._aside.clear()
             self._lanes.clear()
+            self._last = None
             self._ready.clear()
             self._large.clear()
             if self._segment is not None:
@@ -255,3 +280,11 @@ class SpanSegment:
                 self._segment = None
             self._inheritance, self._inherited = iter(()), None
             return count
+
+
+def _read(span: ReadableSpan) -> tuple[Any, Any, bytes] | None:
+    """What a span hands over, read from its public properties."""
+    context = span.context
+    if context is None or not context.trace_flags.sampled:
+        return None
+    return span.resource, span.instrumentation_scope, encode_span(span)

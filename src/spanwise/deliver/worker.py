@@ -24,7 +24,7 @@ class Worker:
     """Runs the channels and collects metrics on a daemon thread.
 
     Args:
-        channels: in the order in which they are emptied at exit.
+        channels: in the order in which they are emptied at exit; the metrics' is the last.
         collect: collects metrics and offers them to their channel; None without metrics.
         interval: seconds between two collections.
     """
@@ -41,7 +41,7 @@ class Worker:
     def reset(self) -> None:
         """Forgets the thread and its locks: neither lives on in a forked child."""
         self._wakeup = threading.Event()
-        self._flushes: deque[tuple[threading.Event, float]] = deque()
+        self._flushes: deque[tuple[Sequence[Channel], float, threading.Event]] = deque()
         self._stop_at: float | None = None
         self._idle = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -63,23 +63,26 @@ class Worker:
         """Has the thread look at its channels now."""
         self._wakeup.set()
 
-    def flush(self, timeout: float) -> bool:
-        """Sends all that waits and collects metrics once; waits for it.
+    def flush(self, timeout: float, channel: Channel | None = None) -> bool:
+        """Sends all that waits, and waits for it.
 
         Args:
             timeout: seconds to wait at most.
+            channel: only this one. All of them, and the metrics' alone, collect first.
 
         Returns:
             Whether nothing was left when it ended.
         """
-        if self._closed or self._thread is None or not self._thread.is_alive():
-            return all(not channel.waiting for channel in self._channels)
-        if threading.current_thread() is self._thread:
-            return False  # a flush from a metric callback would wait for itself
-        done = threading.Event()
-        self._flushes.append((done, time.monotonic() + timeout))
-        self.wake()
-        return done.wait(timeout) and all(not channel.waiting for channel in self._channels)
+        channels = self._channels if channel is None else (channel,)
+        if not self._closed and self._thread is not None and self._thread.is_alive():
+            if threading.current_thread() is self._thread:
+                return False  # a flush from a metric callback would wait for itself
+            done = threading.Event()
+            self._flushes.append((channels, time.monotonic() + timeout, done))
+            self.wake()
+            if not done.wait(timeout):
+                return False
+        return not any(each.waiting for each in channels)
 
     def shutdown(self, timeout: float) -> None:
         """Delivers what it can within ``timeout`` seconds, counts the rest as dropped, and ends."""
@@ -93,7 +96,7 @@ class Worker:
             thread.join(timeout)
         else:
             with suppress_instrumentation():
-                self._empty(deadline)
+                self._empty(self._channels, deadline)
         self._closed = True
         lost = {WHAT[channel.account.signal]: channel.abandon("exit") for channel in self._channels}
         if any(lost.values()):
@@ -115,7 +118,7 @@ class Worker:
                     # A fault of ours must not end delivery for good; the pause keeps it from spinning.
                     _logger.exception("delivery failed unexpectedly and goes on; please report this")
                     time.sleep(1.0)
-            self._empty(self._stop_at)
+            self._empty(self._channels, self._stop_at)
             for channel in self._channels:
                 channel.close()
 
@@ -132,8 +135,8 @@ class Worker:
         # One by one: a list swapped for a new one would lose a flush that is just being asked for.
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
         if flushes:
-            self._empty(max(deadline for _, deadline in flushes))
-            for done, _ in flushes:
+            for channels, deadline, done in flushes:
+                self._empty(channels, deadline)
                 done.set()
             return
         now = time.monotonic()
@@ -144,11 +147,9 @@ class Worker:
             if channel.due(now) <= 0:
                 channel.step(now)
 
-    def _empty(self, deadline: float) -> None:
-        """Empties every channel, the metrics' last: their counts then tell of all that went before."""
-        for channel in self._channels[:-1]:
-            channel.drain(deadline)
-        if self._collect is not None:
-            self._collect()
-        for channel in self._channels[-1:]:
+    def _empty(self, channels: Sequence[Channel], deadline: float) -> None:
+        """Empties the channels, the metrics' last: their counts then tell of all that went before."""
+        for channel in channels:
+            if self._collect is not None and channel is self._channels[-1]:
+                self._collect()
             channel.drain(deadline)

@@ -23,7 +23,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
-from spanwise.encode.varint import TABLE, TABLE_SIZE, varint
+from spanwise.encode.varint import varint
 from spanwise.encode.wire import double, utf8
 
 __all__ = [
@@ -39,16 +39,16 @@ __all__ = [
 MAX_INSERTIONS: Final = 4096
 MAX_VALUES: Final = 256
 MARKS: Final = 4096
-# Characters. Longer text is encoded by one call into C anyway; keeping it would cost memory
-# (4,096 entries of 256 characters: 1.5 MB at most) and save next to nothing.
+# Bytes. Longer text is encoded by one call into C anyway; keeping it would cost memory
+# (4,096 entries of 256 bytes: 1.5 MB at most) and save next to nothing.
 MAX_TEXT: Final = 256
 # Larger integers are sizes, counts and identifiers: seldom met twice.
-_INTEGERS: Final = range(-1, 65536)
+_LARGE: Final = 65536
 
 
-# What stands between a short text and the key before it: tag and length of the AnyValue, tag and length
-# of its string. Both lengths take one byte up to here.
-_SHORT: Final = tuple(bytes((0x12, size + 2, 0x0A, size)) for size in range(126))
+# New values under one key until it is no longer looked at closely: see _Values. Fewer, and a key with
+# many values that do come again fills the memo slowly; more, and short programs pay for nothing.
+_CLOSELY: Final = 64
 
 
 def pair(key: bytes, value: bytes) -> bytes:
@@ -92,8 +92,8 @@ class Memo:
         """Have a table emptied together with the rest."""
         self._tables.append(table)
 
-    def offer(self, table: dict[Any, Any], salt: int, value: Any, entry: Any, limit: int) -> None:
-        """Keep ``entry`` in ``table`` under ``value`` if the value was met lately.
+    def offer(self, table: dict[Any, Any], salt: int, value: Any, entry: Any, limit: int) -> bool:
+        """Keep ``entry`` in ``table`` under ``value`` if the value was met lately; tell whether it was.
 
         Args:
             table: where to keep it.
@@ -109,12 +109,13 @@ class Memo:
             if len(marks) >= MARKS:
                 marks.clear()
             marks.add(mark)
-            return
+            return False
         if next(self._insertions) > MAX_INSERTIONS:
             self.clear()
         if len(table) >= limit:
             table.clear()
         table[value] = entry
+        return True
 
     def clear(self) -> None:
         """Forget everything."""
@@ -167,30 +168,48 @@ class _Keys(dict[str, Any]):
 class _Values(dict[Any, bytes]):
     """The third step: values under one key, to the whole encoded pair."""
 
-    __slots__ = ("_field", "_memo", "_salt", "_short", "_with_short")
+    __slots__ = ("_field", "_heads", "_memo", "_new", "_salt")
 
     def __init__(self, memo: Memo, key: Any) -> None:
         super().__init__()
         self._memo = memo
         self._field = _key_field(key)
         self._salt = hash(self._field)
-        # The pair's length without the text, and how long a text the table of lengths then allows.
-        self._with_short = len(self._field) + 4
-        self._short = min(len(_SHORT), TABLE_SIZE - self._with_short)
+        # What stands before a value, by the value's size in bytes: few sizes, which come again and again.
+        self._heads: dict[int, bytes] = {}
+        self._new = 0  # values met since the last one that was kept
+
+    def _offer(self, value: Any, encoded: bytes) -> None:
+        if self._memo.offer(self, self._salt, value, encoded, MAX_VALUES):
+            self._new = 0
+
+    def _head(self, tag: bytes, size: int) -> bytes:
+        """What stands before a value of ``size`` bytes that has the AnyValue's ``tag``."""
+        body = b"".join((self._field, b"\x12", varint(len(tag) + size), tag))
+        head = self._heads[size] = varint(len(body) + size) + body
+        return head
+
+
+# In the two below, offering costs as much as encoding. A key whose values are always new (an identifier,
+# a full path) offers one in eight of them.
 
 
 class _TextValues(_Values):
     __slots__ = ()
 
     def __missing__(self, value: str) -> bytes:
-        content = utf8(value)
+        try:
+            content = value.encode()
+        except UnicodeEncodeError:
+            content = utf8(value)
         size = len(content)
-        if size < self._short:
-            encoded = TABLE[self._with_short + size] + self._field + _SHORT[size] + content
-        else:
-            encoded = pair(self._field, b"\x0a" + varint(size) + content)
-        if len(value) <= MAX_TEXT:
-            self._memo.offer(self, self._salt, value, encoded, MAX_VALUES)
+        if size > MAX_TEXT:
+            return pair(self._field, b"\x0a" + varint(size) + content)
+        heads = self._heads
+        encoded = (heads[size] if size in heads else self._head(b"\x0a" + varint(size), size)) + content
+        self._new = new = self._new + 1
+        if new < _CLOSELY or not new & 7:
+            self._offer(value, encoded)
         return encoded
 
 
@@ -198,9 +217,15 @@ class _IntegerValues(_Values):
     __slots__ = ()
 
     def __missing__(self, value: int) -> bytes:
-        encoded = pair(self._field, integer(value))
-        if value in _INTEGERS:
-            self._memo.offer(self, self._salt, value, encoded, MAX_VALUES)
+        if not 0 <= value < _LARGE:
+            return pair(self._field, integer(value))
+        content = varint(value)
+        size = len(content)
+        heads = self._heads
+        encoded = (heads[size] if size in heads else self._head(b"\x18", size)) + content
+        self._new = new = self._new + 1
+        if new < _CLOSELY or not new & 7:
+            self._offer(value, encoded)
         return encoded
 
 
@@ -289,6 +314,6 @@ class Texts(dict[str, bytes]):
             raise TypeError(f"text expected, not {type(value).__name__}")
         content = utf8(value)
         encoded = self._prefix + varint(len(content)) + content
-        if type(value) is str and len(value) <= MAX_TEXT:
+        if type(value) is str and len(content) <= MAX_TEXT:
             self._memo.offer(self, id(self), value, encoded, MAX_VALUES)
         return encoded

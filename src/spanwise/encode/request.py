@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from spanwise.encode.resource import resource_frame, scope_frame
-from spanwise.encode.wire import nested, repeated
+from spanwise.encode.varint import varint
+from spanwise.encode.wire import repeated
 from spanwise.errors import SpanwiseError
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ __all__ = [
     "RECORD",
     "Groups",
     "OnUnencodable",
+    "Piece",
     "UnencodableError",
     "encode_records",
     "frame",
-    "frame_fields",
+    "frame_pieces",
     "warn_unencodable",
 ]
 
@@ -34,6 +36,9 @@ _logger = logging.getLogger(__name__)
 
 RECORD: Final = b"\x12"
 """The tag before each record in its scope's message; the same for the three signals."""
+
+Piece: TypeAlias = "bytes | memoryview"
+"""A part of a request. A view shows memory that somebody else holds until the request was sent."""
 
 OnUnencodable = Callable[[Any, Exception], None]
 """Told of each record that is left out, with the error: to count it."""
@@ -57,21 +62,35 @@ def frame(
         resource: what the records describe.
         scopes: each scope with its encoded records, without tag and length.
     """
-    return frame_fields(resource, [(scope, repeated(RECORD, records)) for scope, records in scopes])
+    fields = [(scope, [repeated(RECORD, records)]) for scope, records in scopes]
+    return b"".join(frame_pieces(resource, fields))
 
 
-def frame_fields(
-    resource: Resource | None, scopes: Iterable[tuple[InstrumentationScope | None, bytes]]
-) -> bytes:
-    """As :func:`frame`, with each scope's records in one piece, tags and lengths included."""
-    parts = []
-    for scope, fields in scopes:
-        opening, closing = scope_frame(scope)
-        parts.append(nested(b"\x12", opening + fields + closing))
+def frame_pieces(
+    resource: Resource | None, scopes: Iterable[tuple[InstrumentationScope | None, Sequence[Piece]]]
+) -> list[Piece]:
+    """As :func:`frame`, for records that are encoded already, tags and lengths included.
+
+    Args:
+        resource: what the records describe.
+        scopes: each scope with its records in pieces.
+
+    Returns:
+        The request in pieces, the given ones among them: they are not copied.
+    """
     opening, closing = resource_frame(resource)
-    parts.insert(0, opening)
-    parts.append(closing)
-    return nested(b"\x0a", b"".join(parts))
+    pieces: list[Piece] = [opening]
+    size = len(opening) + len(closing)
+    for scope, fields in scopes:
+        first, last = scope_frame(scope)
+        length = len(first) + len(last) + sum(map(len, fields))
+        head = b"".join((b"\x12", varint(length), first))
+        pieces += (head, *fields, last)
+        size += len(head) + length - len(first)
+    pieces.append(closing)
+    # One small piece the fewer.
+    pieces[0:2] = [b"".join((b"\x0a", varint(size), *pieces[0:2]))]
+    return [piece for piece in pieces if piece]
 
 
 class Groups:

@@ -63,7 +63,6 @@ _EVENT_NAMES: Final = Texts(MEMO, b"\x12")
 def encode_span_fields(
     trace_id: int,
     span_id: int,
-    trace_flags: int,  # noqa: ARG001 - stock doesn't send them; a caller needn't know.
     trace_state: Mapping[str, str] | None,
     parent_span_id: int | None,
     parent_is_remote: bool,
@@ -72,20 +71,19 @@ def encode_span_fields(
     start_ns: int | None,
     end_ns: int | None,
     attributes: Mapping[str, Any] | None,
-    dropped_attributes: int,
-    events: Sequence[Any],
-    dropped_events: int,
-    links: Sequence[Any],
-    dropped_links: int,
-    status_code: int | None,
-    status_description: str | None,
+    status_code: int | None = 0,
+    status_description: str | None = None,
+    dropped_attributes: int = 0,
+    events: Sequence[Any] = (),
+    dropped_events: int = 0,
+    links: Sequence[Any] = (),
+    dropped_links: int = 0,
 ) -> bytes:
     """A span as the body of an OTLP Span message. Never raises.
 
     Args:
         trace_id: 128 bits.
         span_id: 64 bits.
-        trace_flags: taken for completeness; see the module on why they aren't written.
         trace_state: W3C trace state in order; ``None`` and empty are alike.
         parent_span_id: 64 bits, ``None`` for a root.
         parent_is_remote: whether the parent came from another process.
@@ -94,13 +92,13 @@ def encode_span_fields(
         start_ns: nanoseconds since 1970, ``None`` where it never started.
         end_ns: the same for the end.
         attributes: a plain dict is fastest.
+        status_code: ``StatusCode.value``, 0 to 2; ``None`` for a span without status.
+        status_description: text, or ``None``.
         dropped_attributes: how many the limits removed.
         events: with ``name``, ``timestamp`` (ns), ``attributes``, ``dropped_attributes``.
         dropped_events: how many the limits removed.
         links: with ``context``, ``attributes``, ``dropped_attributes``.
         dropped_links: how many the limits removed.
-        status_code: ``StatusCode.value``, 0 to 2; ``None`` for a span without status.
-        status_description: text, or ``None``.
     """
     try:
         if parent_span_id is None:
@@ -108,18 +106,14 @@ def encode_span_fields(
         else:
             high, low = trace_id >> 64, trace_id & _LOW
             ids = _ids_and_parent(_TRACE_ID, high, low, _SPAN_ID, span_id, _PARENT_ID, parent_span_id)
-        head = (
-            ids
-            + (_REMOTE if parent_is_remote else _LOCAL)[kind_value]
-            + _NAMES[name]
-            + _times(_START, start_ns or 0, _END, end_ns or 0)
-        )
+        kind = (_REMOTE if parent_is_remote else _LOCAL)[kind_value]
+        title = _NAMES[name]
+        times = _times(_START, start_ns or 0, _END, end_ns or 0)
         status = _STATUSES[status_code]
     except Exception:
         return encode_span_fields(
             unsigned(trace_id, _MAX_TRACE_ID),
             unsigned(span_id, MAX_UINT64),
-            0,
             trace_state,
             None if parent_span_id is None else unsigned(parent_span_id, MAX_UINT64),
             bool(parent_is_remote),
@@ -128,17 +122,17 @@ def encode_span_fields(
             unsigned(start_ns, MAX_UINT64),
             unsigned(end_ns, MAX_UINT64),
             attributes,
+            status_code if status_code in (0, 1, 2) else 0,
+            status_description,
             dropped_attributes,
             events,
             dropped_events,
             links,
             dropped_links,
-            status_code if status_code in (0, 1, 2) else 0,
-            status_description,
         )
     if status_description:
         status = nested(b"\x7a", text(b"\x12", _as_text(status_description)) + status[2:])
-    body = head + encode_attributes(b"\x4a", attributes) + status
+    body = b"".join((ids, kind, title, times, encode_attributes(b"\x4a", attributes), status))
     # One test for what most spans have none of.
     if (
         events
@@ -247,7 +241,6 @@ def encode_span(span: ReadableSpan) -> bytes:
         return encode_span_fields(
             context.trace_id,
             context.span_id,
-            context.trace_flags,
             context.trace_state,
             parent.span_id if parent else None,
             bool(parent and parent.is_remote),
@@ -256,13 +249,13 @@ def encode_span(span: ReadableSpan) -> bytes:
             span.start_time,
             span.end_time,
             span.attributes,
+            status.status_code.value if status is not None else None,
+            status.description if status is not None else None,
             span.dropped_attributes,
             span.events,
             span.dropped_events,
             span.links,
             span.dropped_links,
-            status.status_code.value if status is not None else None,
-            status.description if status is not None else None,
         )
     except Exception as error:
         raise UnencodableError(

@@ -70,11 +70,13 @@ def verdicts(candidates: Sequence[Candidate]) -> VerdictFunction:
     Returns:
         A function of a span's name, kind, attributes and duration in nanoseconds. It returns None for a
         span that is good or that no rule is about. The most specific rule decides, also when it says good.
+        Its attribute ``floor`` is the duration up to which it says None of every span.
     """
-    server, client, internal, producer, consumer = (
+    indexes = [
         _index([each for each in candidates if each.kind in (None, kind)])
         for kind in ("server", "client", "internal", "producer", "consumer")
-    )
+    ]
+    server, client, internal, producer, consumer = indexes
 
     def verdict(name: str, kind: SpanKind, attributes: Mapping[str, Any], duration: int) -> Verdict | None:
         # Comparing identities: the hash of an enumeration's member is computed in Python each time.
@@ -92,6 +94,8 @@ def verdicts(candidates: Sequence[Candidate]) -> VerdictFunction:
             return None
         return _decide(index, name, attributes, duration)
 
+    # Most spans are shorter than any limit: whoever asks can leave them out (spans.verdict).
+    verdict.floor = min(index.floor for index in indexes)  # type: ignore[attr-defined]
     return verdict
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import Context, detach
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import Status, StatusCode
 
 from spanwise.spans.faults import printable
-from spanwise.spans.sdk_shape import SPAN_KEY
+from spanwise.spans.sdk_shape import SPAN_KEY, attach_context, detach_context, get_context
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -31,34 +31,16 @@ class CurrentSpan:
 
     Args:
         tracer: makes the span.
-        arguments: the positional arguments of its ``start_span``.
-        record_exception: whether an exception becomes an event of the span.
-        set_status_on_exception: whether an exception sets the span's status.
+        arguments: the positional arguments of its ``start_span``, all eight: the last two say whether
+            an exception becomes an event of the span, and whether it sets its status.
         end_on_exit: whether leaving the block ends the span.
     """
 
-    __slots__ = (
-        "_arguments",
-        "_end_on_exit",
-        "_record_exception",
-        "_set_status_on_exception",
-        "_span",
-        "_token",
-        "_tracer",
-    )
+    __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
 
-    def __init__(
-        self,
-        tracer: Tracer,
-        arguments: tuple[Any, ...],
-        record_exception: bool,
-        set_status_on_exception: bool,
-        end_on_exit: bool,
-    ) -> None:
+    def __init__(self, tracer: Tracer, arguments: tuple[Any, ...], end_on_exit: bool) -> None:
         self._tracer = tracer
         self._arguments = arguments
-        self._record_exception = record_exception
-        self._set_status_on_exception = set_status_on_exception
         self._end_on_exit = end_on_exit
         self._span: ApiSpan | None = None
 
@@ -67,7 +49,7 @@ class CurrentSpan:
             raise RuntimeError("this span is already current; call start_as_current_span for each block")
         span = self._span = self._tracer.start_span(*self._arguments)
         # What opentelemetry.trace.set_span_in_context does, with one copy of the context instead of two.
-        self._token = attach(Context({**get_current(), SPAN_KEY: span}))
+        self._token = attach_context(Context({**get_context(), SPAN_KEY: span}))
         return span
 
     def __exit__(
@@ -78,13 +60,21 @@ class CurrentSpan:
     ) -> None:
         span = cast(ApiSpan, self._span)
         self._span = None
-        detach(self._token)
+        try:
+            detach_context(self._token)
+        except Exception:
+            detach(self._token)  # fails again, and logs it as the API does
+        if exc_val is None:
+            if self._end_on_exit:
+                span.end()
+            return
         try:
             # Not BaseException: GeneratorExit, for one, is no error (the API's use_span does the same).
-            if exc_val is not None and isinstance(exc_val, Exception) and span.is_recording():
-                if self._record_exception:
+            if isinstance(exc_val, Exception) and span.is_recording():
+                *_, record_exception, set_status_on_exception = self._arguments
+                if record_exception:
                     span.record_exception(exc_val)
-                if self._set_status_on_exception:
+                if set_status_on_exception:
                     description = f"{type(exc_val).__name__}: {printable(exc_val)}"
                     span.set_status(Status(StatusCode.ERROR, description))
         finally:
@@ -109,10 +99,4 @@ class CurrentSpan:
         return cast(AnyFunction, in_span)
 
     def _again(self) -> CurrentSpan:
-        return CurrentSpan(
-            self._tracer,
-            self._arguments,
-            self._record_exception,
-            self._set_status_on_exception,
-            self._end_on_exit,
-        )
+        return CurrentSpan(self._tracer, self._arguments, self._end_on_exit)

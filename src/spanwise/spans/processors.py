@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor
 from opentelemetry.sdk.trace import Span as SdkSpan
 
 from spanwise.spans.faults import failed
@@ -21,22 +21,47 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._looked_at: tuple[SpanProcessor, ...] = ()
+        # Those that do something there: most processors only wait for the end.
+        self._starting: tuple[SpanProcessor, ...] = ()
+        self._ending: tuple[SpanProcessor, ...] = ()
+
+    def _look(self) -> None:
+        # By identity of the list, not when one is added: there are programs that replace the list.
+        processors = self._span_processors
+        self._starting = tuple(each for each in processors if _does(each, "on_start"))
+        self._ending = tuple(each for each in processors if _does(each, "_on_ending"))
+        self._looked_at = processors
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
-        for processor in self._span_processors:
+        if self._looked_at is not self._span_processors:
+            self._look()
+        for processor in self._starting:
             try:
                 processor.on_start(span, parent_context=parent_context)
             except Exception as error:
                 failed("on_start", processor, error)
 
     def _on_ending(self, span: SdkSpan) -> None:
-        for processor in self._span_processors:
+        if self._looked_at is not self._span_processors:
+            self._look()
+        for processor in self._ending:
             try:
                 processor._on_ending(span)
             except Exception as error:
                 failed("on_ending", processor, error)
 
     def on_end(self, span: ReadableSpan) -> None:
+        for processor in self._span_processors:
+            try:
+                processor.on_end(span)
+            except Exception as error:
+                failed("on_end", processor, error)
+
+    def finish(self, span: SdkSpan) -> None:
+        """Both calls of a span's end, in one step where no processor cares for the first."""
+        if self._ending or self._looked_at is not self._span_processors:
+            self._on_ending(span)
         for processor in self._span_processors:
             try:
                 processor.on_end(span)
@@ -72,3 +97,8 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
                 failed("force_flush", processor, error)
                 flushed = False
         return flushed
+
+
+def _does(processor: SpanProcessor, method: str) -> bool:
+    """Whether a processor has a method of its own instead of the SDK's empty one."""
+    return getattr(getattr(processor, method, None), "__func__", None) is not getattr(SpanProcessor, method)

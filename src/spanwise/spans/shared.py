@@ -27,6 +27,7 @@ class Shared:
         token: stands for the tracer's configuration it was made from.
         metrics: the SDK's internal span metrics, or None when they are off.
         decisions: what the sampler says by kind of parent, see `sdk_shape.known_decisions`.
+        verdict: rates spans that end, or None; ``floor`` is the duration up to which it need not be asked.
         random_ids: whether the ids are the SDK's random ones: valid, and with the random flag.
     """
 
@@ -43,3 +44,4 @@ class Shared:
     random_ids: bool = False
     metrics: Any = None
     verdict: VerdictFunction | None = None
+    floor: int = -1

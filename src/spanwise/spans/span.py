@@ -30,7 +30,9 @@ from opentelemetry.util.types import AnyValue, Attributes
 from spanwise import names
 from spanwise.spans.details import ENDED, SpanDetails
 from spanwise.spans.faults import failed, printable
+from spanwise.spans.handover import UNSET, hand_over
 from spanwise.spans.limits import AttributeRules, fill, put
+from spanwise.spans.processors import GuardedProcessors
 from spanwise.spans.sdk_shape import FREE_THREADED, freeze
 from spanwise.spans.shared import Shared
 from spanwise.spans.verdict import VerdictFunction
@@ -39,7 +41,6 @@ __all__ = ["Span"]
 
 # The SDK's logger and messages, so that filters that applications have for them go on working.
 _logger = getLogger("opentelemetry.sdk.trace")
-_UNSET_STATUS = Status(StatusCode.UNSET)
 _claim = threading.Lock()  # taken on free-threaded builds only
 
 
@@ -56,7 +57,7 @@ class Span(SpanDetails):
     _view: Any = None
     _start_time: int | None = None
     _end_time: int | None = None
-    _status = _UNSET_STATUS
+    _status = UNSET
     _record_exception = True
     _set_status_on_exception = True
     _record_end_metrics = None
@@ -232,9 +233,12 @@ class Span(SpanDetails):
         if self._record_end_metrics is not None:
             self._record_end_metrics()
         shared = self._shared
-        if shared.verdict is not None:
+        if shared.verdict is not None and end_time - start > shared.floor:
             self._rate(shared.verdict, end_time - start)
         processor = shared.processor
+        if type(processor) is GuardedProcessors:
+            processor.finish(self)
+            return
         try:
             processor._on_ending(self)
         except Exception as error:
@@ -244,35 +248,7 @@ class Span(SpanDetails):
         except Exception as error:
             failed("on_end", processor, error)
 
-    def otlp_fields(self) -> tuple[Any, ...]:
-        """What OTLP holds of an ended span, in the order in which ``encode_span_fields`` takes it.
-
-        The public properties say the same through views that cost more than the encoding; an exporter
-        that does not know this method loses nothing but time.
-        """
-        context, parent, status = self._context, self._parent, self._status
-        if context is None:
-            raise ValueError("a span without a context cannot be sent")
-        return (
-            context.trace_id,
-            context.span_id,
-            context.trace_flags,
-            context.trace_state,
-            None if parent is None else parent.span_id,
-            parent is not None and parent.is_remote,
-            self._name,
-            self._kind.value,
-            self._start_time,
-            self._end_time,
-            self._live,
-            0 if self._view is None else self.dropped_attributes,
-            self._event_list or (),
-            0 if self._event_list is None else self.dropped_events,
-            self._link_list or (),
-            0 if self._link_list is None else self.dropped_links,
-            0 if status is _UNSET_STATUS else status.status_code.value,
-            None if status is _UNSET_STATUS else status.description,
-        )
+    hand_over = hand_over
 
     def _part_from_writers(self) -> None:
         view = self._view

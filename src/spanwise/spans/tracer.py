@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from time import time_ns
 from typing import Any
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
@@ -30,6 +30,7 @@ from spanwise.spans.sdk_shape import (
     FLAGS,
     SHAPE_HOLDS,
     SPAN_KEY,
+    get_context,
     known_decisions,
     make_context,
     measures_nothing,
@@ -83,6 +84,7 @@ class Tracer(SdkTracer):
             random_ids=SHAPE_HOLDS and type(self.id_generator) is RandomIdGenerator,
             metrics=None if measures_nothing(self._tracer_metrics) else self._tracer_metrics,
             verdict=self._verdict,
+            floor=getattr(self._verdict, "floor", -1),
         )
         object.__setattr__(self, "_shared", shared)
         return shared
@@ -111,8 +113,6 @@ class Tracer(SdkTracer):
                 record_exception,
                 set_status_on_exception,
             ),
-            record_exception,
-            set_status_on_exception,
             end_on_exit,
         )
 
@@ -131,7 +131,7 @@ class Tracer(SdkTracer):
         if shared is None or shared.token is not self._token:
             shared = self._share()
 
-        current = (get_current() if context is None else context).get(SPAN_KEY)
+        current = (get_context() if context is None else context).get(SPAN_KEY)
         parent: SpanContext | None
         if type(current) is Span:
             parent = current._context

@@ -32,4 +32,6 @@ VerdictFunction = Callable[[str, SpanKind, Mapping[str, AnyValue], int], "Verdic
 """Name, kind, attributes (not to be changed) and duration in nanoseconds of a span that has just ended.
 
 Returns None where there is nothing to say. Called on the thread that ends the span, before ``on_end``.
+It may have an attribute ``floor``: nanoseconds up to which it has nothing to say of any span, so that it
+isn't asked of shorter ones.
 """

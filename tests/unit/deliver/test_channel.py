@@ -15,6 +15,7 @@ from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Answer
 from spanwise.deliver.source import Queue
+from spanwise.encode.request import Piece
 
 TAKEN = Answer(delivered=True)
 
@@ -26,8 +27,8 @@ class Sender:
         self.answers = list(answers)
         self.bodies: list[bytes] = []
 
-    def send(self, body: bytes, timeout: float | None = None) -> Answer:
-        self.bodies.append(body)
+    def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
+        self.bodies.append(b"".join(body))
         return self.answers.pop(0) if self.answers else TAKEN
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ class Sender:
     def __init__(self, destination): pass
     def send(self, body, timeout=None):
         with open(out, "a") as file:
-            scopes = ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans
+            scopes = ExportTraceServiceRequest.FromString(b''.join(body)).resource_spans[0].scope_spans
             file.write(json.dumps([role, " ".join(span.name for span in scopes[0].spans)]) + chr(10))
         return Answer(delivered=True)
     def close(self): pass

@@ -90,7 +90,7 @@ def client() -> Iterator[Callable[..., Client]]:
 
 def test_delivers_with_its_headers(server: Server, client: Callable[..., Client]) -> None:
     server.content = b"answer"
-    answer = client(server.url + "?tenant=1", headers=(("authorization", "Bearer t"),)).send(b"body")
+    answer = client(server.url + "?tenant=1", headers=(("authorization", "Bearer t"),)).send((b"body",))
     assert answer.delivered
     assert answer.body == b"answer"
     (request,) = server.requests
@@ -108,7 +108,7 @@ def test_a_user_s_header_replaces_ours(server: Server, client: Callable[..., Cli
 
 def test_gzip_decodes_to_the_body(server: Server, client: Callable[..., Client]) -> None:
     body = b"the same again, " * 500
-    assert client(server.url, gzip=True).send(body).delivered
+    assert client(server.url, gzip=True).send((body,)).delivered
     (request,) = server.requests
     assert request["headers"]["Content-Encoding"] == "gzip"
     assert len(request["body"]) < len(body) / 10
@@ -117,7 +117,7 @@ def test_gzip_decodes_to_the_body(server: Server, client: Callable[..., Client])
 
 def test_a_redirect_is_not_followed_and_not_delivered(server: Server, client: Callable[..., Client]) -> None:
     server.status, server.extra = 307, {"Location": server.url + "/elsewhere"}
-    answer = client(server.url).send(b"body")
+    answer = client(server.url).send((b"body",))
     assert not answer.delivered
     assert answer.retry
     assert answer.reason == "307"
@@ -141,7 +141,7 @@ def test_which_refusals_are_tried_again(
     status: int, retry: bool, server: Server, client: Callable[..., Client]
 ) -> None:
     server.status = status
-    answer = client(server.url).send(b"body")
+    answer = client(server.url).send((b"body",))
     assert not answer.delivered
     assert (answer.retry, answer.reason, answer.retry_after) == (retry, str(status), None)
 
@@ -160,7 +160,7 @@ def test_retry_after(
     header: str, least: int | None, most: int | None, server: Server, client: Callable[..., Client]
 ) -> None:
     server.status, server.extra = 429, {"Retry-After": header}
-    waited = client(server.url).send(b"body").retry_after
+    waited = client(server.url).send((b"body",)).retry_after
     if least is None:
         assert waited is None
     else:
@@ -172,7 +172,7 @@ def test_the_connection_is_kept(server: Server, client: Callable[..., Client]) -
     sender = client(server.url)
     for status in (200, 503, 200, 400, 200):
         server.status, server.content = status, b"x" * 10
-        sender.send(b"body")
+        sender.send((b"body",))
     assert len(server.requests) == 5
     assert len(server.connections) == 1
 
@@ -180,9 +180,9 @@ def test_the_connection_is_kept(server: Server, client: Callable[..., Client]) -
 def test_a_stale_connection_is_replaced_unnoticed(server: Server, client: Callable[..., Client]) -> None:
     """A server whose idle time is over closes without a word; the next request finds out."""
     sender = client(server.url)
-    assert sender.send(b"one").delivered
+    assert sender.send((b"one",)).delivered
     server.hang_up_once = True
-    assert sender.send(b"two").delivered
+    assert sender.send((b"two",)).delivered
     assert [request["body"] for request in server.requests] == [b"one", b"two", b"two"]
     assert len(server.connections) == 2
 
@@ -191,25 +191,25 @@ def test_a_fresh_connection_that_fails_too_is_a_failure(
     server: Server, client: Callable[..., Client]
 ) -> None:
     sender = client(server.url)
-    assert sender.send(b"one").delivered
+    assert sender.send((b"one",)).delivered
     server.hang_up = True
-    answer = sender.send(b"two")
+    answer = sender.send((b"two",))
     assert (answer.delivered, answer.retry) == (False, True)
     assert len(server.requests) == 3  # the kept connection, then one attempt on a fresh one
     server.hang_up = False
-    assert sender.send(b"three").delivered
+    assert sender.send((b"three",)).delivered
 
 
 def test_a_server_that_closes_after_each_answer(server: Server, client: Callable[..., Client]) -> None:
     server.extra = {"Connection": "close"}
     sender = client(server.url)
-    assert all(sender.send(b"body").delivered for _ in range(3))
+    assert all(sender.send((b"body",)).delivered for _ in range(3))
     assert len(server.connections) == 3
 
 
 def test_a_reset_connection_is_tried_again_later(server: Server, client: Callable[..., Client]) -> None:
     server.hang_up = True
-    answer = client(server.url).send(b"body")
+    answer = client(server.url).send((b"body",))
     assert (answer.delivered, answer.retry) == (False, True)
     assert answer.reason in ("ConnectionResetError", "RemoteDisconnected")
     assert len(server.requests) == 1
@@ -218,7 +218,7 @@ def test_a_reset_connection_is_tried_again_later(server: Server, client: Callabl
 def test_nobody_listens(client: Callable[..., Client]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: refused
-        answer = client(f"http://127.0.0.1:{taken.getsockname()[1]}/v1/traces").send(b"body")
+        answer = client(f"http://127.0.0.1:{taken.getsockname()[1]}/v1/traces").send((b"body",))
     assert (answer.delivered, answer.retry, answer.reason) == (False, True, "ConnectionRefusedError")
 
 
@@ -226,15 +226,15 @@ def test_a_server_that_never_answers_times_out(client: Callable[..., Client]) ->
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        answer = client(f"http://127.0.0.1:{silent.getsockname()[1]}/").send(b"body", timeout=0.1)
+        answer = client(f"http://127.0.0.1:{silent.getsockname()[1]}/").send((b"body",), timeout=0.1)
     assert (answer.delivered, answer.retry, answer.reason) == (False, True, "TimeoutError")
 
 
 def test_an_endless_answer_is_cut(server: Server, client: Callable[..., Client]) -> None:
     server.content = b"x" * (LONGEST_ANSWER * 3)
     sender = client(server.url)
-    assert len(sender.send(b"one").body) == LONGEST_ANSWER
-    assert sender.send(b"two").delivered
+    assert len(sender.send((b"one",)).body) == LONGEST_ANSWER
+    assert sender.send((b"two",)).delivered
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY"])
@@ -245,14 +245,14 @@ def test_the_environment_s_proxy_is_used(
         monkeypatch.delenv(name, raising=False)
     proxy = server.url.removeprefix("http://").partition("/")[0]
     monkeypatch.setenv(variable, f"http://me:s%40cret@{proxy}")
-    assert client("http://collector.invalid:4318/v1/traces").send(b"body").delivered
+    assert client("http://collector.invalid:4318/v1/traces").send((b"body",)).delivered
     (request,) = server.requests
     # Plain HTTP goes to a proxy by its whole address; CONNECT is refused by most for such ports.
     assert request["path"] == "http://collector.invalid:4318/v1/traces"
     assert request["headers"]["Host"] == "collector.invalid:4318"
     assert request["headers"]["Proxy-Authorization"] == "Basic bWU6c0BjcmV0"
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert client(server.url).send(b"body").delivered
+    assert client(server.url).send((b"body",)).delivered
     assert server.requests[1]["path"] == "/v1/traces"
 
 
@@ -283,7 +283,7 @@ def test_tls(server: Server, client: Callable[..., Client], tmp_path: Path) -> N
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     url = server.url.replace("http:", "https:")
-    assert client(url, certificate=certificate).send(b"body").delivered
-    untrusting = client(url).send(b"body")
+    assert client(url, certificate=certificate).send((b"body",)).delivered
+    untrusting = client(url).send((b"body",))
     assert not untrusting.delivered
     assert untrusting.reason == "SSLCertVerificationError"

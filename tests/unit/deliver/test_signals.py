@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 from spanwise import names
@@ -18,12 +21,15 @@ from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Answer
 from spanwise.deliver.signals import MetricDelivery, SpanDelivery, _temporality
 from spanwise.deliver.source import Queue
+from spanwise.deliver.span_segment import SpanSegment
+from spanwise.encode.request import Piece
+from spanwise.spans.provider import TracerProvider
 
 
 class Taken:
     """Takes every request."""
 
-    def send(self, body: bytes, timeout: float | None = None) -> Answer:
+    def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
         return Answer(delivered=True)
 
     def close(self) -> None:
@@ -33,6 +39,12 @@ class Taken:
 def channel(signal: str) -> Channel:
     """A channel whose items are looked at in the queue."""
     source = Queue(Account(signal), lambda items, _: b"x" * len(items), capacity=3, batch=3)
+    return Channel(source, Taken(), address="", delay=60, wake=lambda: None)
+
+
+def spans(folder: Path) -> Channel:
+    """The spans' channel, as the pipeline makes it."""
+    source = SpanSegment(Account("traces"), capacity=10, batch=10, folder=folder, label="here")
     return Channel(source, Taken(), address="", delay=60, wake=lambda: None)
 
 
@@ -57,9 +69,10 @@ class Seen(SpanProcessor):
         self.count += 1
 
 
-def test_only_sampled_spans_are_exported() -> None:
-    made = channel("traces")
-    provider, seen = TracerProvider(sampler=ByName(), shutdown_on_exit=False), Seen()
+@pytest.mark.parametrize("kind", [TracerProvider, sdk.TracerProvider])
+def test_only_sampled_spans_are_exported(kind: type[sdk.TracerProvider], tmp_path: Path) -> None:
+    made = spans(tmp_path)
+    provider, seen = kind(sampler=ByName(), shutdown_on_exit=False), Seen()
     delivery = SpanDelivery(made, lambda _: True)
     provider.add_span_processor(delivery)
     provider.add_span_processor(seen)

@@ -40,7 +40,7 @@ def ended(name: str, scope: str = "scope", size: int = 0) -> Any:
 
 def spans_of(load: Load) -> list[tuple[str, str]]:
     """Scope and name of each span in a request."""
-    request = ExportTraceServiceRequest.FromString(load.body)
+    request = ExportTraceServiceRequest.FromString(b"".join(load.body))
     found = [
         (scope.scope.name, span.name)
         for resource in request.resource_spans
@@ -107,6 +107,15 @@ def test_beyond_the_capacity_spans_are_dropped_and_counted_exactly(tmp_path: Pat
     source.discard()
 
 
+@pytest.mark.parametrize("batch", [1, 50, 129, 1000])
+def test_as_many_spans_wait_as_the_setting_promises(tmp_path: Path, batch: int) -> None:
+    source = segment(tmp_path, capacity=1000, batch=batch)
+    for _ in range(1000):
+        source.offer(ended("x", size=300))
+    assert (source.waiting, source.account.drops()) == (1000, {})
+    source.discard()
+
+
 def test_chunks_are_used_again(tmp_path: Path) -> None:
     """More spans go through than the segment holds at once."""
     source = segment(tmp_path, capacity=100, batch=100)
@@ -145,6 +154,53 @@ def test_a_span_that_ends_on_top_of_the_writing_of_another_is_kept(tmp_path: Pat
     source._segment.data = Interrupted()
     source.offer(ended("outer"))
     assert sorted(drained(source)) == [("scope", "first"), ("scope", "inner"), ("scope", "outer")]
+    source.discard()
+
+
+def test_an_offer_waits_for_nobody(tmp_path: Path) -> None:
+    """While another holds the lock, an ended span is set aside; whoever comes next writes it."""
+    source = segment(tmp_path)
+    source.offer(ended("before"))
+    with source._lock:
+        source.offer(ended("meanwhile"))
+        assert source.waiting == 2
+    source.offer(ended("after"))
+    assert not source._aside
+    assert sorted(name for _, name in drained(source)) == ["after", "before", "meanwhile"]
+    with source._lock:
+        source.offer(ended("alone"))
+    assert drained(source) == [("scope", "alone")]
+    with source._lock:
+        source.offer(ended("too late"))
+    assert source.discard() == 1
+
+
+def test_threads_and_delivery_at_once_lose_nothing_and_send_nothing_twice(tmp_path: Path) -> None:
+    source = segment(tmp_path, batch=50)
+    threads, each = 4, 1500
+    spans = [[ended(f"{thread}-{number}") for number in range(each)] for thread in range(threads)]
+
+    def offer(mine: list[Any]) -> None:
+        for span in mine:
+            source.offer(span)
+
+    running = [threading.Thread(target=offer, args=(mine,)) for mine in spans]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that they meet inside of an offer
+    try:
+        for thread in running:
+            thread.start()
+        found = []
+        while any(thread.is_alive() for thread in running):
+            found += drained(source)
+        found += drained(source)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(found) == len(set(found)) == threads * each
+    assert (source.waiting, source.account.drops()) == (0, {})
+    for thread in range(threads):
+        mine = [int(name.split("-")[1]) for _, name in found if name.startswith(f"{thread}-")]
+        assert sorted(mine) == list(range(each))
     source.discard()
 
 

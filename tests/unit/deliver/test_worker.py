@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -14,6 +14,7 @@ from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Answer, Client, Destination
 from spanwise.deliver.source import Queue
 from spanwise.deliver.worker import Worker
+from spanwise.encode.request import Piece
 
 
 class Recorder:
@@ -22,8 +23,8 @@ class Recorder:
     def __init__(self, name: str, order: list[str]) -> None:
         self.name, self.order = name, order
 
-    def send(self, body: bytes, timeout: float | None = None) -> Answer:
-        self.order.append(f"{self.name}:{body.decode()}")
+    def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
+        self.order.append(f"{self.name}:{b''.join(body).decode()}")
         return Answer(delivered=True)
 
     def close(self) -> None:
@@ -175,7 +176,7 @@ def test_a_destination_that_knows_no_time_out_cannot_either(order: list[str]) ->
     released, stuck = threading.Event(), threading.Event()
 
     class Stuck(Recorder):
-        def send(self, body: bytes, timeout: float | None = None) -> Answer:
+        def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
             stuck.set()
             released.wait()
             return super().send(body, timeout)
@@ -193,3 +194,19 @@ def test_a_destination_that_knows_no_time_out_cannot_either(order: list[str]) ->
     assert traces.account.drops() == {"exit": 1}
     released.set()
     flushing.join(20)
+
+
+def test_a_flush_of_one_signal_leaves_the_others_alone(order: list[str]) -> None:
+    traces, logs, metrics = (
+        channel(signal, Recorder(signal, order)) for signal in ("traces", "logs", "metrics")
+    )
+    worker = Worker((traces, logs, metrics), lambda: metrics.offer("collected"), 3600.0)
+    worker.start()
+    traces.offer("span")
+    logs.offer("record")
+    assert worker.flush(30, traces)
+    assert order == ["traces:span"]
+    assert worker.flush(30, metrics)
+    assert order == ["traces:span", "metrics:collected"]
+    worker.shutdown(30)
+    assert order == ["traces:span", "metrics:collected", "logs:record", "metrics:collected"]

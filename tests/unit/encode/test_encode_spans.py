@@ -140,7 +140,6 @@ def fields(**changes: Any) -> SpanMessage:
     arguments: dict[str, Any] = {
         "trace_id": 1,
         "span_id": 2,
-        "trace_flags": 1,
         "trace_state": None,
         "parent_span_id": None,
         "parent_is_remote": False,

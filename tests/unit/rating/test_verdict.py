@@ -134,3 +134,14 @@ def test_the_index_finds_what_reading_the_rules_one_by_one_finds(
 
 def test_the_generated_verdicts_are_the_shipped_thresholds() -> None:
     assert candidates(lower(load())) == shipped.CANDIDATES, "run scripts/shipped-verdicts"
+
+
+@given(RULES, st.sampled_from(list(SpanKind)), st.dictionaries(KEYS, VALUES), st.integers(-1, 100))
+def test_up_to_the_floor_no_span_is_rated(
+    rules: Any, kind: SpanKind, attributes: dict[str, Any], duration: int
+) -> None:
+    verdict = compile_rules(rules)
+    if duration <= verdict.floor:  # type: ignore[attr-defined]
+        assert plain(rules, "n1", kind, attributes, duration) is None
+    lowest = min((rule.edges[-1][1] for rule in rules), default=None)
+    assert lowest is None or verdict.floor <= lowest  # type: ignore[attr-defined]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from contextvars import ContextVar
 from importlib.metadata import version
 
 import pytest
+from opentelemetry import context
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import sampling
@@ -108,3 +111,23 @@ def test_current_span_is_a_context_manager_and_decorator() -> None:
     block = tracer.start_as_current_span("x")
     assert isinstance(block, CurrentSpan)
     assert callable(block)
+
+
+def test_the_context_is_the_api_s_own() -> None:
+    """Ours and the API's functions see each other's contexts, whatever the order."""
+    ours = sdk_shape.attach_context(Context({"k": 1}))
+    assert context.get_current() == {"k": 1}
+    theirs = context.attach(Context({"k": 2}))
+    assert sdk_shape.get_context() == {"k": 2}
+    context.detach(theirs)
+    sdk_shape.detach_context(ours)
+    assert "k" not in context.get_current()
+    assert isinstance(getattr(sdk_shape.get_context, "__self__", None), ContextVar), "not the short way"
+
+
+def test_a_runtime_context_of_the_user_s_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Theirs(ContextVarsRuntimeContext):
+        """May do anything."""
+
+    monkeypatch.setattr(context, "_RUNTIME_CONTEXT", Theirs())
+    assert sdk_shape._context_functions() == (context.get_current, context.attach, context.detach)

@@ -107,6 +107,60 @@ def test_raising_processor_in_a_foreign_list_stays_inside() -> None:
     assert not span.is_recording()
 
 
+class Following(sdk.SpanProcessor):
+    """Notes every call."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self.calls.append("start")
+
+    def _on_ending(self, span: Any) -> None:
+        self.calls.append("ending")
+
+    def on_end(self, span: Any) -> None:
+        self.calls.append("end")
+
+
+def test_processors_get_the_calls_that_they_have_methods_for() -> None:
+    """Also one that is put in its place later, and one that is no SpanProcessor."""
+    provider, tracer, exporter = setup()
+    tracer.start_span("before").end()
+    one, two = Following(), Following()
+    provider.add_span_processor(one)
+    tracer.start_span("added").end()
+    processors: Any = provider._active_span_processor
+    processors._span_processors = (two, *processors._span_processors)
+    tracer.start_span("put in").end()
+    assert (one.calls, two.calls) == (["start", "ending", "end"] * 2, ["start", "ending", "end"])
+
+    class OnlyEnds:
+        calls = 0
+
+        def on_end(self, span: Any) -> None:
+            self.calls += 1
+
+    foreign = OnlyEnds()
+    processors._span_processors = (foreign, *processors._span_processors)
+    tracer.start_span("foreign").end()
+    assert (foreign.calls, two.calls[3:]) == (1, ["start", "ending", "end"])
+    assert len(exporter.get_finished_spans()) == 4
+
+
+def test_a_span_that_is_no_longer_than_the_floor_is_not_asked_about() -> None:
+    asked: list[int] = []
+
+    def verdict(*span: Any) -> None:
+        asked.append(span[-1])
+
+    verdict.floor = 10  # type: ignore[attr-defined]
+    _, tracer, _ = setup(verdict=verdict)
+    for length in (9, 10, 11):
+        tracer.start_span("x", start_time=100).end(100 + length)
+    assert asked == [11]
+
+
 def test_flush_gives_up_when_its_time_is_over() -> None:
     provider, _, _ = setup()
     assert provider.force_flush(0) is False
