@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +19,13 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
-from spanwise import components, names, report, resource, settings
+from spanwise import components, names, notices, report, resource, settings
 from spanwise.deliver import exporters, selfmetrics
 from spanwise.deliver.lifecycle import Lifecycle
 from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
 from spanwise.instrumentors.load import Outcome, load
+from spanwise.instrumentors.reloader import when_supervising
 from spanwise.rating import shipped
 from spanwise.rating.verdict import VerdictFunction, verdicts
 from spanwise.settings import Settings
@@ -44,7 +46,7 @@ class Launch:
 
     Attributes:
         settings: the settings that hold.
-        verdict: rates spans by the thresholds; None where their file cannot be used.
+        verdict: rates spans by the thresholds.
         describe: makes the report's lines about the thresholds.
         service: the service as telemetry names it.
         destinations: a line a signal: where it goes.
@@ -84,6 +86,7 @@ def start(**arguments: Any) -> None:
     global current
     if current is not None:
         return
+    notices.speak()
     try:
         current = _read(arguments)
         loaded = current.settings
@@ -114,7 +117,8 @@ def instrument() -> None:
         if not current.settings.disabled:
             current.outcomes = load(current.settings, current.options)
         if current.settings.startup_report:
-            report.show(current.service, current.destinations, current.outcomes, current.describe())
+            thresholds = [] if current.settings.disabled else current.describe()
+            report.show(current.service, current.destinations, current.outcomes, thresholds)
     except Exception:
         _logger.exception("instrumenting failed. The application goes on; please report this")
 
@@ -131,7 +135,8 @@ def _read(arguments: dict[str, Any]) -> Launch:
     try:
         _read_thresholds(launched, arguments)
     except SpanwiseError as error:
-        _logger.error("no thresholds hold: %s", error)
+        _logger.error("the shipped thresholds hold, since those given cannot be used: %s", error)
+        _use_shipped(launched)
     for problem in launched.settings.problems:
         _logger.warning("%s", problem)
     return launched
@@ -141,8 +146,8 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
     loaded = launched.settings
     path = Path(loaded.thresholds or "thresholds.yaml")
     given = path if loaded.thresholds or path.is_file() else None
-    if given is None and not loaded.profile and not loaded.startup_report:
-        launched.verdict = verdicts(shipped.CANDIDATES)
+    if given is None and not loaded.profile:
+        _use_shipped(launched)
         return
     from spanwise.rating.lowered import compile_rules
     from spanwise.thresholds import load as file
@@ -151,7 +156,17 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
     if thresholds.settings:
         launched.settings = settings.load(arguments, file=thresholds.settings)
     launched.verdict = compile_rules(file.lower(thresholds))
-    launched.describe = lambda: file.describe(thresholds)
+    launched.describe = lambda: file.summary(thresholds)
+
+
+def _use_shipped(launched: Launch) -> None:
+    def describe() -> list[str]:
+        from spanwise.thresholds import load as file
+
+        return file.summary(file.load())
+
+    launched.verdict = verdicts(shipped.CANDIDATES)
+    launched.describe = describe
 
 
 def _start_from_file(launched: Launch, path: str) -> None:
@@ -178,19 +193,22 @@ def _start(launched: Launch) -> None:
         if exporters.own_signal(name, loaded.exporter(signal))
     ]
     pipeline = Pipeline(loaded, own)
-    described = resource.detect()
-    launched.service = str(described.attributes.get(names.SERVICE_NAME, ""))
+    described = resource.detect(loaded.service_name)
+    service = str(described.attributes.get(names.SERVICE_NAME, ""))
+    unnamed = ". Set OTEL_SERVICE_NAME" if service.startswith("unknown_service") else ""
+    launched.service = f"service {service}{unnamed}"
     closing = [_start_traces(launched, pipeline, described)]
     if _exporter_names(loaded, "logs"):
         closing.append(_start_logs(launched, pipeline, described))
     closing.append(_start_metrics(launched, pipeline, described))
 
     def at_exit() -> None:
+        deadline = time.monotonic() + loaded.exit_timeout / 1000
         pipeline.shutdown()
-        for shutdown in closing:
-            shutdown()
+        exporters.close(closing, deadline)
 
     Lifecycle(pipeline.after_fork, at_exit).begin()
+    when_supervising(pipeline.stand_by)
     pipeline.start()
     if not _exporter_names(loaded, "logs"):
         # Without an exporter the log handler would cost a record on each call for nothing.
@@ -263,7 +281,7 @@ def _others(launched: Launch, signal: str) -> list[Any]:
             continue
         try:
             made.append(exporters.make(signal, name, exporter))
-            launched.destinations.append(f"{signal}: exporter {name} ({exporter.protocol})")
+            launched.destinations.append(f"{signal}: {exporters.address(name, exporter)}")
         except SpanwiseError as error:
             _logger.error("%s do not go to %s: %s", signal, name, error)
             launched.destinations.append(f"{signal}: NOT to {name}: {error}")

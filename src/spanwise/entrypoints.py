@@ -1,8 +1,9 @@
-"""What OpenTelemetry's own launcher finds: distro, configurator, instrumentor.
+"""What OpenTelemetry's own launcher finds: distro, configurator, instrumentor, and a last call.
 
-``opentelemetry-instrument`` picks a distribution, configures it, then offers it one instrumentor
-after the other. All of them are loaded by our own loader (see :mod:`spanwise.instrumentors.load`),
-so that every way of launching gives the same: the distro lets the others pass and acts on ours.
+``opentelemetry-instrument`` picks a distribution, configures it, then checks one instrumentor after the
+other, complains of those that do not go with what is installed, and offers the rest to the distribution.
+All of them are loaded by our own loader instead (see :mod:`spanwise.instrumentors.load`), so that every way
+of launching gives the same. So the launcher is told to skip them all, and ours come at its last call.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from opentelemetry.instrumentation.distro import BaseDistro
-from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_CONFIGURATOR
+from opentelemetry.instrumentation.environment_variables import (
+    OTEL_PYTHON_CONFIGURATOR,
+    OTEL_PYTHON_DISABLED_INSTRUMENTATIONS,
+)
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from spanwise import distro
+from spanwise.instrumentors.load import ALL
 
-__all__ = ["SpanwiseConfigurator", "SpanwiseDistro", "SpanwiseInstrumentor"]
+__all__ = ["SpanwiseConfigurator", "SpanwiseDistro", "SpanwiseInstrumentor", "at_last"]
 
 _logger = logging.getLogger("spanwise")
 _NAME = "spanwise"
@@ -37,9 +42,7 @@ class SpanwiseDistro(BaseDistro):  # type: ignore[misc]
         os.environ.setdefault(OTEL_PYTHON_CONFIGURATOR, _NAME)
 
     def load_instrumentor(self, entry_point: EntryPoint, **_: Any) -> None:
-        """Loads all instrumentors when it is our turn; the others' turns are empty."""
-        if entry_point.name == _NAME:
-            distro.instrument()
+        """Nothing: our own loader has its turn at the end."""
 
 
 class SpanwiseConfigurator:
@@ -48,6 +51,42 @@ class SpanwiseConfigurator:
     def configure(self, **_: Any) -> None:
         """Starts telemetry; the launcher's keyword arguments have no meaning for us."""
         distro.start()
+        if SpanwiseDistro.chosen:
+            _Skipped.begin()
+
+
+class _Skipped:
+    """The launcher's deny-list, which says "all" while it goes through the instrumentors.
+
+    It checks the versions of each before it offers it, and logs an error for SQLAlchemy 2.1 although ours
+    traces it. That takes 10 ms too.
+    """
+
+    before: str | None = None
+    on = False
+
+    @classmethod
+    def begin(cls) -> None:
+        cls.before, cls.on = os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS), True
+        os.environ[OTEL_PYTHON_DISABLED_INSTRUMENTATIONS] = ALL
+
+    @classmethod
+    def end(cls) -> None:
+        """The user's own list again: children of this process read it."""
+        if not cls.on:
+            return
+        cls.on = False
+        if cls.before is None:
+            os.environ.pop(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, None)
+        else:
+            os.environ[OTEL_PYTHON_DISABLED_INSTRUMENTATIONS] = cls.before
+
+
+def at_last() -> None:
+    """The ``opentelemetry_post_instrument`` entry point: instruments, if this distribution was chosen."""
+    _Skipped.end()
+    if SpanwiseDistro.chosen:
+        distro.instrument()
 
 
 class SpanwiseInstrumentor(BaseInstrumentor):  # type: ignore[misc]

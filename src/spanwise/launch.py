@@ -14,12 +14,12 @@ def configure(**settings: object) -> None:
     cannot be used is logged, and the application goes on.
 
     Args:
-        settings: settings by name, over the environment: ``endpoint="http://collector:4318"``,
-            ``enabled_instrumentations="flask,sqlalchemy"``. See the README's table.
+        settings: settings by their name in code, over the environment: ``service_name="shop"``,
+            ``endpoint="http://collector:4318"``. The README's table has them all.
 
     Example:
         >>> import spanwise
-        >>> spanwise.configure(endpoint="http://localhost:4318", startup_report=True)
+        >>> spanwise.configure(service_name="shop", startup_report=True)
     """
     # Imported on the call: the package's other uses (the commands, the names) need no SDK.
     try:

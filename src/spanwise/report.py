@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from spanwise.instrumentors.load import Outcome
 
@@ -33,11 +34,11 @@ def lines(
     Args:
         service: the service as telemetry names it.
         destinations: where each signal goes.
-        outcomes: what became of each instrumentation. Absent libraries are left out.
-        thresholds: one line a rule that holds.
+        outcomes: what became of each instrumentation.
+        thresholds: where they come from, and one line a rule that holds. Empty where telemetry is off.
     """
     width = max((len(outcome.name) for outcome in outcomes), default=0)
-    report = [f"spanwise: {service}"]
+    report = [f"spanwise {version('spanwise')}: {service}"]
     for title, entries in (
         ("data goes to", list(destinations) or ["nowhere: no exporter"]),
         *(
@@ -51,13 +52,19 @@ def lines(
             )
             for state, title in (
                 ("instrumented", "instrumented"),
-                ("waiting", "instrumented when imported"),
+                ("waiting", "to be instrumented when the application imports it"),
                 ("skipped", "skipped"),
                 ("failed", "FAILED"),
             )
         ),
-        ("thresholds", list(thresholds) or ["none hold"]),
+        ("not installed, so not instrumented", _absent(outcomes)),
+        ("thresholds", list(thresholds)),
     ):
         if entries:
             report += [f"  {title}:", *(f"    {entry}" for entry in entries)]
     return report
+
+
+def _absent(outcomes: Sequence[Outcome]) -> list[str]:
+    names = ", ".join(outcome.name for outcome in outcomes if outcome.state == "absent")
+    return [names] if names else []

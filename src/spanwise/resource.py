@@ -22,16 +22,20 @@ __all__ = ["detect"]
 DETECTORS = "process,os,host"
 
 
-def detect() -> Resource:
+def detect(service_name: str | None = None) -> Resource:
     """The resource of this process.
 
-    ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` go before what is found out, and
-    ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`` replaces the list of detectors.
+    ``OTEL_RESOURCE_ATTRIBUTES`` goes before what is found out, and ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS``
+    replaces the list of detectors.
+
+    Args:
+        service_name: goes before all of these; None for what they say.
     """
     os.environ.setdefault(OTEL_EXPERIMENTAL_RESOURCE_DETECTORS, DETECTORS)
-    found = Resource.create(
-        {names.TELEMETRY_DISTRO_NAME: "spanwise", names.TELEMETRY_DISTRO_VERSION: version("spanwise")}
-    )
+    given = {names.TELEMETRY_DISTRO_NAME: "spanwise", names.TELEMETRY_DISTRO_VERSION: version("spanwise")}
+    if service_name:
+        given[names.SERVICE_NAME] = service_name
+    found = Resource.create(given)
     project = _project_version(Path.cwd() / "pyproject.toml")
     return Resource({names.SERVICE_VERSION: project}).merge(found) if project else found
 

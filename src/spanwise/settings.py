@@ -27,7 +27,7 @@ SIGNALS = ("traces", "metrics", "logs")
 _OTLP = "OTEL_EXPORTER_OTLP_"
 
 
-_PROTOCOL = values.one_of("http/protobuf", "grpc", "http/json")
+_PROTOCOL = values.one_of("http/protobuf", "grpc")
 _COMPRESSION = values.one_of("none", "gzip")
 
 
@@ -74,6 +74,9 @@ class Settings:
     """
 
     # -- what runs --------------------------------------------------------------------------
+    service_name: str | None = _setting(
+        "OTEL_SERVICE_NAME", None, "the service's name; unset: `unknown_service`"
+    )
     disabled: bool = _setting(
         "OTEL_SDK_DISABLED", False, "`true`: no telemetry and no instrumentation", values.specified_boolean
     )
@@ -198,6 +201,16 @@ def _known_names() -> list[str]:
     return [field.name for field in _fields(Settings)] + general + of_signals
 
 
+def _hint(name: str) -> str:
+    """What somebody may have meant: the name in code of a variable, or of something close."""
+    meant = {each: each for each in _known_names()}
+    for variable, field, _, _ in documentation():
+        for prefix in ("", "otel_", "spanwise_"):
+            meant.setdefault(variable.lower().removeprefix(prefix), field)
+    close = difflib.get_close_matches(name.lower(), meant, n=1, cutoff=0.75)
+    return f"Did you mean {meant[close[0]]!r}?" if close else "The README's table of settings has all names"
+
+
 def _as_text(value: object) -> str:
     """A value of an argument or of the file, written as a variable would have it."""
     if isinstance(value, Mapping):
@@ -256,9 +269,7 @@ def load(
     for label, source in (("thresholds file, settings", reader.file), ("argument", reader.arguments)):
         for name in source:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}"
-                reader.problems.append(f"unknown setting {name!r} ({label}). {hint}")
+                reader.problems.append(f"unknown setting {name!r} ({label}). {_hint(name)}")
 
     values: dict[str, Any] = {}
     for field in _fields(Settings):
@@ -282,8 +293,8 @@ def load(
     return Settings(**values, problems=tuple(reader.problems))
 
 
-def documentation() -> list[tuple[str, str, str]]:
-    """Every setting as (environment variable, default, meaning), in the order of this file.
+def documentation() -> list[tuple[str, str, str, str]]:
+    """Every setting as (environment variable, name in code, default, meaning), in the order of this file.
 
     An exporter setting's ``<SIGNAL>_`` form is told by the general one's row.
     """
@@ -294,5 +305,5 @@ def documentation() -> list[tuple[str, str, str]]:
             shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default or "")
             if isinstance(default, (bool, int)):
                 shown = str(default).lower()
-            rows.append((prefix + field.metadata["env"], shown, field.metadata["doc"]))
+            rows.append((prefix + field.metadata["env"], field.name, shown, field.metadata["doc"]))
     return rows

@@ -44,7 +44,8 @@ def test_once_fails_when_a_span_was_dropped(tmp_path: Path) -> None:
     assert "INCOMPLETE" in done.stdout
 
 
-def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_of_it(tmp_path: Path, number: signal.Signals) -> None:
     output = tmp_path / "out"
     with output.open("wb") as out:
         demo = subprocess.Popen(
@@ -54,7 +55,7 @@ def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
         wait_for(lambda: "traces, " in output.read_text(), 60, "the first line of arrivals")
         children = _children(demo.pid)
         assert len(children) == 2, "the store and the load generator"
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(number)
         assert demo.wait(30) == 0, output.read_text()
     finally:
         demo.kill()

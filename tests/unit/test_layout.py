@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "console": set(),
     "bootstrap": {"launch"},
     "resource": set(),
+    "notices": set(),
     "components": set(),
     "declarative": set(),
     "report": {"instrumentors"},

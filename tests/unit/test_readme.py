@@ -24,7 +24,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? ?\| (.*) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (?:`(.*?)`)? ?\| (.*) \|$", README, re.MULTILINE)
     assert rows == documentation(), "run scripts/settings-table"
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
+DATABASE = "demo.duckdb"
 LISTENING = "store listening on "
 # Seeding 10,000 tracks takes some 3 s; a slow machine gets ten times that.
 START_SECONDS = 60.0
@@ -59,10 +60,12 @@ def demo(once: bool, rate: float, requests: int | None, port: int, keep: Path | 
             fix="Run this in the source folder, or use --store",
         )
     count = requests or (300 if once else ENDLESS)
+    # SIGTERM, as a supervisor sends it, ends all of it as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         data = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanwise-demo-")))
         data.mkdir(parents=True, exist_ok=True)
-        console = stack.enter_context(start(data / "demo.duckdb", port=port))
+        console = stack.enter_context(start(data / DATABASE, port=port))
         store = stack.enter_context(
             _program(_store_command(folder), _store_environment(console, data), data / "store.log")
         )
@@ -79,6 +82,11 @@ def demo(once: bool, rate: float, requests: int | None, port: int, keep: Path | 
         _end(load)
         _end(store)
         arrived = _account(console)
+    if keep is None:
+        click.echo(
+            "The console has ended and its data is gone. With --keep FOLDER it stays, "
+            f"and `spanwise console --database FOLDER/{DATABASE}` shows it"
+        )
     if once and not arrived:
         sys.exit(1)
 
@@ -192,9 +200,12 @@ def _table(console: RunningConsole, started: float) -> RenderableType:
 def _account(console: RunningConsole) -> bool:
     """Prints what was recorded and what arrived; tells whether they are the same."""
     summary = console.summary()
-    click.echo(f"\n{summary.traces} traces, {summary.spans} spans, {summary.errors} failed spans")
+    click.echo(
+        f"\n{summary.traces} traces, {summary.spans} spans, {summary.errors} failed spans "
+        "(the load asks for routes that fail and that are slow)"
+    )
     for trace in summary.slowest:
-        click.echo(f"  {trace.duration_ms:9.1f} ms  {trace.name}  {trace.trace_id}")
+        click.echo(f"  {trace.duration_ms:9.1f} ms  {trace.name}")
     accounts = console.accounting()
     complete = bool(accounts)
     for account in accounts:

@@ -26,6 +26,10 @@ def execute(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         os.execvpe(program, list(arguments), environment(environ))
     except OSError as error:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            if program.endswith(".py"):
+                raise SpanwiseError(
+                    f"no file {program!r} here", where=os.getcwd(), fix="Check its name and folder"
+                ) from None
             place = "there" if os.path.dirname(program) else "on PATH"
             raise SpanwiseError(
                 f"no program {program!r} {place}",

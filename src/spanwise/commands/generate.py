@@ -43,18 +43,22 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
         before = _read(path)
         if before == text:
             continue
+        if not stale:
+            click.echo(f"from {thresholds or f'the shipped defaults: there is no {THRESHOLDS} here'}")
         stale = True
-        if check:
+        if not check:
+            _write(path, text)
+            click.echo(f"wrote {path}")
+        elif before is None:
+            click.echo(f"missing: {path}")
+        else:
             diff = difflib.unified_diff(
-                (before or "").splitlines(keepends=True),
+                before.splitlines(keepends=True),
                 text.splitlines(keepends=True),
                 f"{path} (on disk)",
                 f"{path} (from the thresholds)",
             )
             click.echo("".join(diff), nl=False)
-            continue
-        _write(path, text)
-        click.echo(f"wrote {path}")
     if check and stale:
         click.echo("stale: run `spanwise generate`", err=True)
         sys.exit(1)

@@ -13,7 +13,9 @@ __all__ = ["run"]
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Examples:  spanwise run python app.py   spanwise run -m package   spanwise run gunicorn app:app",
+    # Each a paragraph of its own: click would break the lines in the middle of a command.
+    epilog="Examples:\n\n"
+    "spanwise run python app.py\n\nspanwise run -m package\n\nspanwise run gunicorn app:app",
 )
 @click.option("--service", metavar="NAME", help="The service's name (OTEL_SERVICE_NAME).")
 @click.option("--endpoint", metavar="URL", help="Where data goes (OTEL_EXPORTER_OTLP_ENDPOINT).")
@@ -23,7 +25,7 @@ __all__ = ["run"]
 def run(
     command: tuple[str, ...], service: str | None, endpoint: str | None, report: bool, module: bool
 ) -> None:
-    """Run COMMAND with telemetry: traces, metrics and logs, no code changed.
+    """Run COMMAND with telemetry, no code changed.
 
     COMMAND is a program (python, gunicorn, flask, …) with its arguments, or a .py file.
     Python programs that it starts are observed too.

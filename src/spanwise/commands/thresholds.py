@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from spanwise import settings
+from spanwise.errors import ThresholdsError
 from spanwise.thresholds.load import describe, load
 
 __all__ = ["thresholds"]
@@ -24,7 +26,14 @@ def thresholds() -> None:
 def check(file: Path, profile: str | None) -> None:
     """Check FILE: exit 0 if it can be used, else 2 with file, line and column."""
     found = load(file, profile)
-    click.echo(f"{file}: good, {len(found.rules)} rules, profile {found.profile or 'none'}")
+    problems = settings.load({}, {}, found.settings).problems
+    if problems:
+        raise ThresholdsError("; ".join(problems), where=str(file))
+    own = sum(entry.place.startswith(f"{file}:") for entry in found.entries)
+    click.echo(
+        f"{file}: good. {own} entries of its own over the defaults come to {len(found.rules)} rules, "
+        f"profile {found.profile or 'none'}"
+    )
     if found.objectives:
         click.echo("note: objectives are checked, and acted upon by nothing yet")
 

@@ -138,6 +138,12 @@ class Channel:
             self.account.drop(lost, reason)
         return lost
 
+    def forget(self) -> None:
+        """Drops what waits, and all counts with it: another process turned out to be the one that reports."""
+        self._load = None
+        self._source.discard()
+        self.account.reset()
+
     def _ready(self, *, partial: bool) -> bool:
         """Makes the next request ready. False when there is nothing to send."""
         if self._load is None:

@@ -118,6 +118,11 @@ class Pipeline:
         """Delivers what the exit time-out allows, counts the rest as dropped, and ends."""
         self._worker.shutdown(self._exit_timeout)
 
+    def stand_by(self) -> None:
+        """Forgets what was recorded so far: the process only supervises another that records it again."""
+        for channel in self.channels.values():
+            channel.forget()
+
     def _active(self) -> bool:
         # Spans alone: a supervisor logs too ("Restarting with stat"), and is no instance for that.
         channel = self.channels.get("traces")

@@ -105,8 +105,9 @@ class SpanSegment:
                 orphan.close(remove=sent)
             if count or orphan.damaged:
                 _logger.warning(
-                    "sent %d spans of a process that was killed%s",
+                    "sent %d %s of a process that was killed%s",
                     count,
+                    "span" if count == 1 else "spans",
                     f"; {orphan.damaged} pieces of its memory were damaged" if orphan.damaged else "",
                 )
 

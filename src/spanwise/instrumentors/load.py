@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from wrapt import register_post_import_hook
 from spanwise.instrumentors.table import INSTRUMENTORS, TRIGGERS
 from spanwise.settings import Settings
 
-__all__ = ["Outcome", "load"]
+__all__ = ["ALL", "Outcome", "load"]
 
 _logger = logging.getLogger("spanwise.instrumentors")
 
@@ -69,7 +70,12 @@ def load(settings: Settings, options: Mapping[str, Mapping[str, Any]] | None = N
     known = {*found, *INSTRUMENTORS}
     for name in settings.enabled_instrumentations:
         if name not in known:
-            _logger.warning("SPANWISE_ENABLED_INSTRUMENTATIONS names %r, which is not installed", name)
+            close = get_close_matches(name.lower(), known, n=1)
+            _logger.warning(
+                "SPANWISE_ENABLED_INSTRUMENTATIONS names %r, which is no instrumentation here. %s",
+                name,
+                f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(sorted(known))}",
+            )
     return outcomes
 
 
@@ -157,11 +163,11 @@ def _begin(candidate: _Candidate, settings: Settings, options: Mapping[str, Any]
 
     if not settings.startup_report:
         register_post_import_hook(attach, trigger)
-        return Outcome(candidate.name, "waiting", f"for {trigger} to be imported")
+        return Outcome(candidate.name, "waiting")
     outcome = _guarded(candidate.name, candidate.conflict)
     if outcome is None:
         register_post_import_hook(attach, trigger)
-        outcome = Outcome(candidate.name, "waiting", f"for {trigger} to be imported, by {candidate.by()}")
+        outcome = Outcome(candidate.name, "waiting", f"by {candidate.by()}")
     return outcome
 
 

@@ -28,6 +28,9 @@ from opentelemetry.trace import format_span_id, format_trace_id, get_current_spa
 
 __all__ = ["LoggingInstrumentor"]
 
+# A warning that logs cannot be delivered is not itself a log record to be delivered.
+_DELIVERY = "spanwise.deliver"
+
 _CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]
 
 
@@ -63,7 +66,12 @@ class LoggingInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
             try:
                 _correlate(record)
-                if handler is not None and record.levelno >= handler.level and _reaches_root(self):
+                if (
+                    handler is not None
+                    and record.levelno >= handler.level
+                    and not record.name.startswith(_DELIVERY)
+                    and _reaches_root(self)
+                ):
                     handler.handle(record)
             except Exception:
                 pass  # logging about a failure to log would come back here

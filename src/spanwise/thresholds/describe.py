@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from spanwise.rules.model import MetricRule, Sampling, Series, SpanRule
 from spanwise.thresholds.model import Thresholds
 from spanwise.thresholds.units import duration_text
 
-__all__ = ["describe"]
+__all__ = ["describe", "summary"]
 
 
 def describe(thresholds: Thresholds) -> list[str]:
@@ -29,6 +31,19 @@ def describe(thresholds: Thresholds) -> list[str]:
             kept = ", ".join(rule.keep) or "nothing in particular"
             lines.append(f"sampling: keeps {kept}, and {rule.baseline:g} % of the rest")
     return lines
+
+
+def summary(thresholds: Thresholds) -> list[str]:
+    """What of it holds in the process, a line a rule, and how much of it elsewhere."""
+    spans = [rule for rule in thresholds.rules if isinstance(rule, SpanRule)]
+    others = sum(isinstance(rule, MetricRule) for rule in thresholds.rules)
+    profile = f", profile {thresholds.profile}" if thresholds.profile else ""
+    here = describe(dataclasses.replace(thresholds, rules=tuple(spans)))
+    return [
+        f"from {thresholds.source or 'the shipped defaults'}{profile}",
+        *here,
+        f"{others} metric rules and the sampling hold in Prometheus and the Collector (`spanwise generate`)",
+    ]
 
 
 def _figure(rule: MetricRule) -> str:

@@ -14,12 +14,12 @@ from typing import Any
 from spanwise.errors import ThresholdsError
 from spanwise.rules.model import Rule, Sampling
 from spanwise.thresholds import sections
-from spanwise.thresholds.describe import describe
+from spanwise.thresholds.describe import describe, summary
 from spanwise.thresholds.document import Node, parse, suggestion
 from spanwise.thresholds.kinds.table import KINDS
 from spanwise.thresholds.model import Entry, Field, Kind, Thresholds
 
-__all__ = ["describe", "load", "lower", "read"]
+__all__ = ["describe", "load", "lower", "read", "summary"]
 
 VERSION = "1"
 SHIPPED = "defaults.yaml"
@@ -76,7 +76,7 @@ def read(text: str | None, profile: str | None = None, file: str = "thresholds.y
         profiles = layer["profiles"].mapping("profiles by name") if "profiles" in layer else {}
         if chosen in profiles:
             merged.add(_known(profiles[chosen], "a profile", sections.SECTIONS))
-    return merged.thresholds(chosen)
+    return merged.thresholds(chosen, file if text is not None else "")
 
 
 def _document(root: Node) -> dict[str, Node]:
@@ -162,7 +162,7 @@ class _Merged:
         entries[name] = {**before, **given}
         self.places[section, name] = node.key_place
 
-    def thresholds(self, profile: str) -> Thresholds:
+    def thresholds(self, profile: str, source: str) -> Thresholds:
         found: list[Entry] = []
         rules: list[Rule] = []
         for section in ("spans", "metrics"):
@@ -189,6 +189,7 @@ class _Merged:
             objectives=objectives,
             alerts=values["alerts"].values,
             settings={key: node.plain() for key, node in self.single["settings"].items()},
+            source=source,
         )
 
 

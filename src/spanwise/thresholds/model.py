@@ -80,6 +80,7 @@ class Thresholds:
         objectives: entries of ``objectives:``; read and checked, acted upon by nothing yet.
         alerts: the values of ``alerts:``; read and checked, acted upon by nothing yet.
         settings: the ``settings:`` mapping, for :func:`spanwise.settings.load`.
+        source: the user's file; empty for the shipped defaults alone.
     """
 
     profile: str
@@ -89,3 +90,4 @@ class Thresholds:
     objectives: tuple[Entry, ...] = ()
     alerts: Mapping[str, Any] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
+    source: str = ""

@@ -142,7 +142,10 @@ def test_check_is_quiet_when_fresh_and_shows_a_diff_when_stale(tmp_path: Path) -
     out = ["--out", str(tmp_path / "out"), "--thresholds", str(tmp_path / "t.yaml")]
     (tmp_path / "t.yaml").write_text("version: 1\n", encoding="utf-8")
     run = CliRunner().invoke
-    assert run(generate, [*out, "--check"]).exit_code == 1
+    missing = run(generate, [*out, "--check"])
+    assert missing.exit_code == 1
+    assert "missing: " in missing.output
+    assert "+" not in missing.output
     assert run(generate, out).exit_code == 0
     fresh = run(generate, [*out, "--check"])
     assert (fresh.exit_code, fresh.output) == (0, "")

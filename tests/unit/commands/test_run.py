@@ -78,8 +78,8 @@ def test_options_become_variables(tmp_path: Path) -> None:
     ("program", "said"),
     [
         ("no-such-program", "no program 'no-such-program' on PATH"),
-        ("missing.py", "no program 'missing.py' on PATH"),
-        ("./missing.py", "no program './missing.py' there"),
+        ("missing.py", "no file 'missing.py' here"),
+        ("./missing.py", "no file './missing.py' here"),
         (".", "'.' cannot be run"),
     ],
 )

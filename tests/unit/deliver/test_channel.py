@@ -204,3 +204,17 @@ def test_drops_may_be_counted_on_top_of_counting() -> None:
 
     threading.Thread(target=interrupted, daemon=True).start()
     assert done.wait(10)
+
+
+def test_what_is_forgotten_is_neither_sent_nor_counted() -> None:
+    sender = Sender(Answer(delivered=False, retry=True))
+    made = channel(sender)
+    for number in range(15):
+        made.offer(number)
+    made.step(time.monotonic())
+    assert made.waiting == 15, "a request waits for its next attempt"
+    made.forget()
+    assert (made.waiting, made.account.finished, made.account.drops()) == (0, 0, {})
+    made.offer("later")
+    made.drain(soon())
+    assert sender.bodies[1:] == [b"later"]

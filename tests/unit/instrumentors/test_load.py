@@ -130,9 +130,10 @@ def test_star_denies_all(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_allow_list_and_a_name_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
-    found = states(enabled_instrumentations=("good", "flsk"))
+    found = states(enabled_instrumentations=("good", "flsk", "Mine"))
     assert [name for name, state in found.items() if state == "instrumented"] == ["good"]
-    assert "'flsk'" in caplog.text
+    assert "'flsk', which is no instrumentation here. There are: bad, gone, good" in caplog.text
+    assert "'Mine', which is no instrumentation here. Did you mean 'mine'?" in caplog.text
 
 
 def test_contrib_is_used_where_a_setting_says_so() -> None:

@@ -86,3 +86,9 @@ def test_what_an_application_prints_is_unchanged(code: str) -> None:
         for before in ("", ours)
     )
     assert (instrumented.stdout, instrumented.stderr) == (plain.stdout, plain.stderr)
+
+
+def test_a_warning_of_the_delivery_is_not_delivered(exported: InMemoryLogRecordExporter) -> None:
+    logging.getLogger("spanwise.deliver").warning("log records cannot be delivered")
+    logging.getLogger("spanwise").warning("anything else")
+    assert [each.log_record.body for each in exported.get_finished_logs()] == ["anything else"]

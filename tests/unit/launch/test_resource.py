@@ -79,3 +79,9 @@ os.waitpid(child, 0)
     assert len({line[0] for line in lines}) == 2
     for _, told, real in lines:
         assert told == real
+
+
+def test_a_name_given_in_code_or_file_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=low")
+    assert resource.detect("given").attributes[names.SERVICE_NAME] == "given"
+    assert resource.detect(None).attributes[names.SERVICE_NAME] == "low"

@@ -88,12 +88,14 @@ def test_headers_as_a_mapping_keep_commas() -> None:
 def test_an_unknown_name_is_told_with_a_suggestion() -> None:
     assert "Did you mean 'span_queue'?" in load({"span_que": 1}, {}).problems[0]
     assert "thresholds file" in load({}, {}, {"traces_endpont": "x"}).problems[0]
-    assert "Known: " in load({"zzzzzz": 1}, {}).problems[0]
+    assert "README" in load({"zzzzzz": 1}, {}).problems[0]
+    for said in ("OTEL_EXPORTER_OTLP_ENDPOINT", "exporter_otlp_endpont"):
+        assert load({said: 1}, {}).problems[0].endswith("Did you mean 'endpoint'?")
 
 
 def test_documentation_has_every_field_with_its_default() -> None:
     rows = documentation()
-    told = {variable for variable, _, _ in rows}
+    told = {variable for variable, *_ in rows}
     fields = [
         field for owner in (Settings, Exporter) for field in dataclasses.fields(owner) if field.metadata
     ]
@@ -103,6 +105,6 @@ def test_documentation_has_every_field_with_its_default() -> None:
     # What is no setting of its own: the three exporters, what was computed, what went wrong.
     undocumented = {field.name for field in dataclasses.fields(Settings) if not field.metadata}
     assert undocumented == {*SIGNALS, "problems"}
-    assert ("OTEL_BSP_MAX_QUEUE_SIZE", "65536") in {row[:2] for row in rows}
-    assert ("OTEL_SDK_DISABLED", "false") in {row[:2] for row in rows}
-    assert all(meaning for _, _, meaning in rows)
+    assert ("OTEL_BSP_MAX_QUEUE_SIZE", "span_queue", "65536") in {row[:3] for row in rows}
+    assert ("OTEL_SDK_DISABLED", "disabled", "false") in {row[:3] for row in rows}
+    assert all(meaning for *_, meaning in rows)
