@@ -100,6 +100,7 @@ class Pipeline:
 
     def after_fork(self) -> None:
         """In a forked child: an empty delivery with a thread of its own."""
+        self._stand_by(False)
         for channel in self.channels.values():
             channel.reset()
         self._worker.reset()
@@ -120,8 +121,13 @@ class Pipeline:
 
     def stand_by(self) -> None:
         """Forgets what was recorded so far: the process only supervises another that records it again."""
+        self._stand_by(True)
         for channel in self.channels.values():
             channel.forget()
+
+    def _stand_by(self, on: bool) -> None:
+        if self.metric_reader is not None:
+            self.metric_reader.standing_by = on
 
     def _active(self) -> bool:
         # Spans alone: a supervisor logs too ("Restarting with stat"), and is no instance for that.

@@ -72,6 +72,9 @@ class MetricDelivery(MetricReader):
         active: tells whether the process has recorded a span or a log record.
         temporality: ``cumulative``, ``delta`` or ``lowmemory``, as the specification defines them.
         exponential: histograms are exponential ones by default.
+
+    Attributes:
+        standing_by: whether nothing is reported, since the process only supervises another.
     """
 
     def __init__(
@@ -92,9 +95,10 @@ class MetricDelivery(MetricReader):
         self._active = active
         self._reporting = False
         self._open = True
+        self.standing_by = False
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> None:
-        if self._open and (self._reporting or self._has_work(metrics_data)):
+        if self._open and not self.standing_by and (self._reporting or self._has_work(metrics_data)):
             self._offer(metrics_data)
 
     def _has_work(self, data: MetricsData) -> bool:

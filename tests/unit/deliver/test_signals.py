@@ -167,3 +167,17 @@ def test_the_books_are_told_as_metrics(reader: tuple[MetricDelivery, Channel, di
     assert (names.SDK_SPANS_PROCESSED.name, name, "503") not in points
     assert points[names.DELIVERY_BYTES.name, name, None] == 3
     assert points[names.DELIVERY_RETRIES.name, name, None] == 0
+
+
+def test_a_process_that_stands_by_reports_nothing_whatever_it_recorded(
+    reader: tuple[MetricDelivery, Channel, dict[str, bool]],
+) -> None:
+    delivery, made, state = reader
+    provider = MeterProvider([delivery], shutdown_on_exit=False)
+    provider.get_meter("app").create_counter("c").add(1)
+    state["active"] = delivery.standing_by = True
+    delivery.collect()
+    assert made.waiting == 0
+    delivery.standing_by = False
+    delivery.collect()
+    assert made.waiting == 1
