@@ -21,7 +21,7 @@ try:
 except ImportError:  # see spanwise.deliver.segment
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LENGTHS", "Orphan", "find"]
+__all__ = ["FORGOTTEN_SECONDS", "LENGTHS", "Orphan", "find", "sweep"]
 
 _logger = logging.getLogger("spanwise.deliver")
 
@@ -31,6 +31,9 @@ the resource's message, and of the scope's."""
 
 # A process that is killed and started in a loop while its destination is down must not fill the disk.
 MOST = 16
+
+# A job that runs once a week with its destination down the first time still finds its spans.
+FORGOTTEN_SECONDS = 8 * 24 * 3600
 
 # One request an iteration: a segment of 32 MiB in one piece would be refused by most servers.
 _LARGEST = 4 * CHUNK
@@ -125,22 +128,10 @@ def find(folder: Path, label: str) -> list[Orphan]:
             that sends elsewhere are not ours to send.
     """
     orphans: list[Orphan] = []
-    if fcntl is None:
-        return orphans
     for path in sorted(folder.glob(f"{label}-*{SUFFIX}")):
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        except OSError:
-            continue  # gone meanwhile, or another user's
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # It may have been sent and removed between the listing and the lock.
-            if os.fstat(handle).st_uid != os.geteuid() or not path.exists():
-                raise OSError
-        except OSError:
-            os.close(handle)
+        orphan = _own(path)
+        if orphan is None:
             continue
-        orphan = Orphan(path, handle)
         if len(orphans) < MOST:
             orphans.append(orphan)
         else:
@@ -149,3 +140,47 @@ def find(folder: Path, label: str) -> list[Orphan]:
             )
             orphan.close(remove=True)
     return orphans
+
+
+def sweep(folder: Path, now: float) -> None:
+    """Removes what nobody came for: files of destinations that no process has sent to for long.
+
+    Args:
+        folder: where segments lie.
+        now: seconds since 1970.
+    """
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            if now - path.stat().st_mtime < FORGOTTEN_SECONDS:
+                continue
+        except OSError:
+            continue
+        orphan = _own(path)
+        if orphan is not None:
+            lost = sum(count for count, _ in orphan.requests())
+            if lost:
+                _logger.warning(
+                    "removed %s: for a week no process has sent to its destination. %d spans are lost",
+                    path,
+                    lost,
+                )
+            orphan.close(remove=True)
+
+
+def _own(path: Path) -> Orphan | None:
+    """The orphan in that file, ours from now on; None where its process lives or it isn't ours to take."""
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return None  # gone meanwhile, or another user's
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It may have been sent and removed between the listing and the lock.
+        if os.fstat(handle).st_uid != os.geteuid() or not path.exists():
+            raise OSError
+    except OSError:
+        os.close(handle)
+        return None
+    return Orphan(path, handle)

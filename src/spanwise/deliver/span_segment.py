@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 
 from spanwise.deliver.account import Account
-from spanwise.deliver.orphans import LENGTHS, Orphan, find
+from spanwise.deliver.orphans import LENGTHS, Orphan, find, sweep
 from spanwise.deliver.segment import CHUNK, Chunk, Segment
 from spanwise.deliver.source import Load
 from spanwise.encode.request import RECORD, Piece, frame_pieces
@@ -91,6 +92,7 @@ class SpanSegment:
     def adopt(self) -> None:
         self._inheritance = self._inherit(find(self._folder, self._label))
         self._inherited = next(self._inheritance, None)
+        sweep(self._folder, time.time())
 
     def _inherit(self, orphans: list[Orphan]) -> Iterator[Load]:
         """The requests of all orphans; a file is removed when its last one was taken."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from spanwise.deliver.account import Account
-from spanwise.deliver.orphans import find
+from spanwise.deliver.orphans import FORGOTTEN_SECONDS, find, sweep
 from spanwise.deliver.segment import CHUNK
 from spanwise.deliver.source import Load
 from spanwise.deliver.span_segment import SpanSegment
@@ -335,6 +335,23 @@ def test_a_forked_child_leaves_its_parent_s_file_alone(tmp_path: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
     assert drained(source) == [("scope", "parent's")]
     source.discard()
+
+
+def test_what_nobody_comes_for_is_removed_after_a_week(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = killed(tmp_path)
+    live = segment(tmp_path, label="live")
+    live.offer(ended("mine"))
+    for file in files(tmp_path):
+        os.utime(file, (0, FORGOTTEN_SECONDS * 2))
+    sweep(tmp_path, FORGOTTEN_SECONDS * 3 - 1)
+    assert len(files(tmp_path)) == 2
+    segment(tmp_path, label="elsewhere").adopt()
+    assert len(files(tmp_path)) == 1, "the live process's stays"
+    assert f"{1000 - sent} spans are lost" in caplog.text
+    assert drained(live) == [("scope", "mine")]
+    live.discard()
 
 
 @pytest.mark.parametrize("damage", [b"\xff", b"\x00"])
