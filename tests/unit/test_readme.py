@@ -53,7 +53,6 @@ def test_thresholds_snippets_load(snippet: str, tmp_path: Path) -> None:
 ELSEWHERE = {
     "scripts/demo": "tests/integration/test_demo.py",
     "scripts/test": "this very run",
-    "pip install spanwise": "tests/integration/test_wheel.py",
     "pip install 'spanwise[console]'": "tests/integration/test_wheel.py",
     "spanwise run python app.py": "tests/integration/test_launch.py",
     "spanwise console": "tests/unit/console/test_console_server.py",
