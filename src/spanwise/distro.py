@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry import metrics, trace
-from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
@@ -26,6 +25,7 @@ from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
 from spanwise.instrumentors.load import Outcome, load
 from spanwise.instrumentors.reloader import when_supervising
+from spanwise.meters.provider import MeterProvider
 from spanwise.rating import shipped
 from spanwise.rating.verdict import VerdictFunction, verdicts
 from spanwise.settings import Settings

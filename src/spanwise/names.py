@@ -109,6 +109,7 @@ SDK_LOGS_EXPORTED: Final = Metric(
     "{log_record}",
     "Log records whose export ended, failed ones by error.type.",
 )
+METRIC_OVERFLOW: Final = "otel.metric.overflow"
 OTEL_COMPONENT_NAME: Final = "otel.component.name"
 OTEL_COMPONENT_TYPE: Final = "otel.component.type"
 

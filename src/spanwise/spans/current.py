@@ -12,8 +12,8 @@ from opentelemetry.context import Context, detach
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import Status, StatusCode
 
+from spanwise.context import SPAN_KEY, attach_context, detach_context, get_context
 from spanwise.spans.faults import printable
-from spanwise.spans.sdk_shape import SPAN_KEY, attach_context, detach_context, get_context
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer

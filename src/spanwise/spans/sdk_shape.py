@@ -10,30 +10,22 @@ TracerProvider inherits are used (`_name`, `_context`, `_tracers`, …).
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any, Final
 
-import opentelemetry.context
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler
-from opentelemetry.trace import DEFAULT_TRACE_STATE, INVALID_SPAN, SpanContext, TraceFlags, TraceState
-from opentelemetry.trace.propagation import set_span_in_context
+from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags, TraceState
 from opentelemetry.util.types import AnyValue
 
 __all__ = [
     "FLAGS",
     "FREE_THREADED",
     "SHAPE_HOLDS",
-    "SPAN_KEY",
     "TESTED_SDK",
-    "attach_context",
     "bounded_over",
-    "detach_context",
     "freeze",
-    "get_context",
     "known_decisions",
     "make_context",
     "measures_nothing",
@@ -45,23 +37,6 @@ TESTED_SDK: Final = "1.45"
 
 FREE_THREADED: Final = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 """A build without the GIL: check-then-store is not atomic there, so span.py copies and locks."""
-
-# The key under which a Context holds its span has no public name; what the public function writes does.
-SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
-
-
-def _context_functions() -> tuple[Callable[[], Context], Callable[[Context], Any], Callable[[Any], None]]:
-    """The API's get_current, attach and detach, without the six Python calls between them and the
-    context variable: 0.4 µs a span. A runtime context of the user's (OTEL_PYTHON_CONTEXT) is asked as ever.
-    """
-    runtime = getattr(opentelemetry.context, "_RUNTIME_CONTEXT", None)
-    variable = getattr(runtime, "_current_context", None)
-    if type(runtime) is ContextVarsRuntimeContext and isinstance(variable, ContextVar):
-        return variable.get, variable.set, variable.reset
-    return opentelemetry.context.get_current, opentelemetry.context.attach, opentelemetry.context.detach
-
-
-get_context, attach_context, detach_context = _context_functions()
 
 # TraceFlags by its two bits. Building one costs more than looking it up, and there are four.
 FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))

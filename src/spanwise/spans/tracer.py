@@ -23,14 +23,13 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.util.types import Attributes
 
+from spanwise.context import SPAN_KEY, get_context
 from spanwise.spans.current import CurrentSpan
 from spanwise.spans.faults import failed
 from spanwise.spans.limits import AttributeRules, bounded
 from spanwise.spans.sdk_shape import (
     FLAGS,
     SHAPE_HOLDS,
-    SPAN_KEY,
-    get_context,
     known_decisions,
     make_context,
     measures_nothing,

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from contextvars import ContextVar
 from importlib.metadata import version
 
 import pytest
-from opentelemetry import context
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.context import Context
-from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import sampling
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import (
     DEFAULT_TRACE_STATE,
-    INVALID_SPAN,
-    NonRecordingSpan,
     SpanContext,
     TraceFlags,
-    get_current_span,
-    set_span_in_context,
 )
 
 from spanwise.spans import sdk_shape
@@ -48,12 +40,6 @@ def test_short_cut_makes_the_constructors_span_context() -> None:
         assert made == built
         assert (made.trace_id, made.span_id, made.is_remote, made.is_valid) == (3, 4, False, True)
         assert (made.trace_flags, made.trace_state) == (number, DEFAULT_TRACE_STATE)
-
-
-def test_span_key_is_the_one_the_api_reads() -> None:
-    span = NonRecordingSpan(SpanContext(1, 2, False))
-    assert get_current_span(Context({sdk_shape.SPAN_KEY: span})) is span
-    assert set_span_in_context(INVALID_SPAN, Context()) == {sdk_shape.SPAN_KEY: INVALID_SPAN}
 
 
 def test_bounded_view_shares_the_dict_and_freezes() -> None:
@@ -111,23 +97,3 @@ def test_current_span_is_a_context_manager_and_decorator() -> None:
     block = tracer.start_as_current_span("x")
     assert isinstance(block, CurrentSpan)
     assert callable(block)
-
-
-def test_the_context_is_the_api_s_own() -> None:
-    """Ours and the API's functions see each other's contexts, whatever the order."""
-    ours = sdk_shape.attach_context(Context({"k": 1}))
-    assert context.get_current() == {"k": 1}
-    theirs = context.attach(Context({"k": 2}))
-    assert sdk_shape.get_context() == {"k": 2}
-    context.detach(theirs)
-    sdk_shape.detach_context(ours)
-    assert "k" not in context.get_current()
-    assert isinstance(getattr(sdk_shape.get_context, "__self__", None), ContextVar), "not the short way"
-
-
-def test_a_runtime_context_of_the_user_s_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Theirs(ContextVarsRuntimeContext):
-        """May do anything."""
-
-    monkeypatch.setattr(context, "_RUNTIME_CONTEXT", Theirs())
-    assert sdk_shape._context_functions() == (context.get_current, context.attach, context.detach)

@@ -1,0 +1,160 @@
+"""`add`, `record` and `set` at a seventh of the SDK's cost: a call appends, the fold comes later.
+
+The SDK makes an object for each measurement, cleans and hashes its attributes, takes a lock for each reader,
+and adds. All but the last is the same for the same attributes. So the first measurement of a set goes the
+SDK's way; the next ones find their series by the attributes' values and append the amount. Amounts are folded
+into the SDK's own aggregations when a reader collects, in one step for many of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import time_ns
+from typing import Any
+
+from opentelemetry.metrics import UpDownCounter
+from opentelemetry.metrics import _Gauge as Gauge
+
+from spanwise.context import SPAN_KEY, get_context
+from spanwise.meters.series import MOST_SETS, OVERFLOW, Series, SeriesTable
+
+__all__ = ["Recording"]
+
+# Amounts of one instrument that wait at most before the recording thread folds them itself: some 250 bytes
+# each, with what an exemplar needs. Shared among its series: few of them fold seldom, many often.
+_MOST_WAITING = 16_384
+_MOST_OF_ONE = 1_024
+_LEAST_OF_ONE = 8
+
+# Attribute sets as they were written. The same set in another order is another one of these.
+_MOST_KNOWN = 4 * MOST_SETS
+
+# Attributes of these types are compared by value, then by type: 1, 1.0 and True are equal to Python. A set
+# with any other value, such as a list, goes the SDK's way each time.
+_COMPARABLE = frozenset((str, bool, int, float))
+
+Measure = Callable[..., None]
+
+
+class _Known:
+    """Attributes as somebody wrote them, and their series.
+
+    Attributes:
+        attributes: a copy of them.
+        types: of the values, in order; None where all are strings.
+        series: theirs.
+        pending: the series' amounts.
+    """
+
+    __slots__ = ("attributes", "pending", "series", "types")
+
+    def __init__(self, attributes: dict[str, Any], types: list[type] | None, series: Series) -> None:
+        self.attributes, self.types = attributes, types
+        self.series, self.pending = series, series.pending
+
+
+class Recording:
+    """The quick way into one instrument.
+
+    Args:
+        instrument: a counter, an up-down counter, a histogram or a gauge of the SDK's.
+        method: the name of its method that records.
+        consumer: the provider's, which keeps the readers.
+        exemplars: whether measurements within sampled spans may become exemplars.
+
+    Attributes:
+        measure: what to call instead of the method.
+    """
+
+    def __init__(self, instrument: Any, method: str, consumer: Any, *, exemplars: bool) -> None:
+        self._instrument = instrument
+        self._stock: Measure = getattr(type(instrument), method).__get__(instrument)
+        self._signed = isinstance(instrument, (Gauge, UpDownCounter))
+        self._last_counts = isinstance(instrument, Gauge)
+        self._table = SeriesTable(consumer, instrument)
+        self._known: dict[tuple[Any, ...], _Known] = {}
+        self.reset()
+        self.measure = self._quick(exemplars=exemplars)
+
+    def reset(self) -> None:
+        """Starts empty: in a forked child what waits is the parent's to report."""
+        self._lock = threading.Lock()
+        self._most_waiting = _MOST_OF_ONE
+        self._table.reset()
+        self._known.clear()
+
+    def forget(self) -> None:
+        """Looks at everything anew: the instrument was turned on or off."""
+        self._known.clear()
+
+    def fold(self) -> None:
+        """Adds all that waits to the SDK's aggregations."""
+        with self._lock:
+            for series in self._table.series():
+                series.fold(signed=self._signed)
+
+    def _relieve(self, series: Series) -> None:
+        """Folds one because much waits, unless somebody does, perhaps this thread below a signal handler."""
+        if self._lock.acquire(False):
+            try:
+                series.fold(signed=self._signed)
+            finally:
+                self._lock.release()
+
+    def _quick(self, *, exemplars: bool) -> Measure:
+        known, first, relieve = self._known, self._first, self._relieve
+
+        def measure(amount: float, attributes: Any = None, context: Any = None) -> None:
+            try:
+                # The values find the set; the comparison makes sure of the keys.
+                if attributes:
+                    values = (*attributes.values(),)
+                    found = known[values]
+                    if found.attributes != attributes or (
+                        found.types is not None and found.types != [*map(type, values)]
+                    ):
+                        raise LookupError
+                else:
+                    found = known[()]
+            except Exception:
+                first(amount, attributes, context)
+                return
+            if exemplars:
+                span: Any = (get_context() if context is None else context).get(SPAN_KEY)
+                if span is not None:
+                    of_span = span.get_span_context()
+                    if of_span.trace_flags & 1:
+                        found.series.sampled.append((amount, time_ns(), of_span, found.attributes))
+            pending = found.pending
+            pending.append(amount)
+            if len(pending) >= self._most_waiting:
+                relieve(found.series)
+
+        return measure
+
+    def _first(self, amount: float, attributes: Any, context: Any) -> None:
+        """Attributes not known as they are written: the SDK's way, which also makes their aggregations."""
+        try:
+            series = self._table.find(attributes) if self._instrument._is_enabled() else None
+        except Exception:
+            self._stock(amount, attributes, context)  # no attributes at all: the SDK says so
+            return
+        if series is None:
+            self._stock(amount, OVERFLOW if self._instrument._is_enabled() else attributes, context)
+            return
+        if self._last_counts:
+            self._relieve(series)  # what was set before must not be folded after
+        self._stock(amount, attributes, context)
+        self._remember(attributes, series)
+
+    def _remember(self, attributes: Any, series: Series) -> None:
+        written = dict(attributes) if attributes else {}
+        types = [*map(type, written.values())]
+        if not _COMPARABLE.issuperset(types):
+            return
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        texts = all(each is str for each in types)
+        self._known[tuple(written.values())] = _Known(written, None if texts else types, series)
+        self._most_waiting = max(_LEAST_OF_ONE, min(_MOST_OF_ONE, _MOST_WAITING // len(self._table)))

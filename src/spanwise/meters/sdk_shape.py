@@ -1,0 +1,216 @@
+"""Every place where the meters rely on how the SDK's metrics look inside, and nothing else.
+
+Written against opentelemetry-sdk 1.45 (`TESTED_SDK`). Each item has a check in
+tests/unit/meters/test_metrics_shape.py that goes red when another version looks different. Where the process
+can tell at import (`SHAPE_HOLDS`), instruments are left as the SDK makes them.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from time import time_ns
+from typing import Any, Final, TypeAlias
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.metrics import (
+    AlignedHistogramBucketExemplarReservoir,
+    AlwaysOffExemplarFilter,
+    MeterProvider,
+    SimpleFixedSizeExemplarReservoir,
+    TraceBasedExemplarFilter,
+)
+from opentelemetry.sdk.metrics.view import DefaultAggregation
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
+
+__all__ = [
+    "SHAPE_HOLDS",
+    "TESTED_SDK",
+    "Candidate",
+    "add_all",
+    "aggregations",
+    "attributes_of",
+    "identity",
+    "kept_keys",
+    "offer",
+    "storages",
+    "takes_exemplars",
+]
+
+TESTED_SDK: Final = "1.45"
+"""The SDK series (major.minor) that this module was written and tested against."""
+
+try:
+    from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
+    from opentelemetry.sdk.metrics._internal.aggregation import (
+        _ExplicitBucketHistogramAggregation,
+        _LastValueAggregation,
+        _SumAggregation,
+    )
+    from opentelemetry.sdk.metrics._internal.measurement import Measurement
+
+    _found = True
+except ImportError:
+    _found = False
+
+
+Candidate: TypeAlias = tuple[float, int, SpanContext, Mapping[str, Any]]
+"""A measurement that may become an exemplar: its amount, nanoseconds since 1970, the current span, and the
+attributes as they were given (a view may leave fewer on the point). A plain tuple: a named one costs eight
+times as much to make."""
+
+
+def takes_exemplars(provider: MeterProvider) -> bool | None:
+    """Whether measurements within sampled spans may become exemplars.
+
+    Returns:
+        None for a filter of somebody else's, which has to be asked about each measurement.
+    """
+    kind = type(provider._sdk_config.exemplar_filter)
+    if kind is TraceBasedExemplarFilter:
+        return True
+    return False if kind is AlwaysOffExemplarFilter else None
+
+
+def attributes_of(instrument: Any, attributes: Any) -> dict[str, Any]:
+    """The attributes as the SDK cleans those of a measurement."""
+    cleaned = Measurement(0, 0, instrument, Context(), attributes).attributes
+    return dict(cleaned) if cleaned else {}
+
+
+def identity(attributes: Mapping[str, Any]) -> Any:
+    """What the SDK tells attribute sets apart by: values and their types, in any order."""
+    return _hash_attributes(attributes)
+
+
+def kept_keys(consumer: Any, instrument: Any) -> frozenset[str] | None:
+    """The attribute keys that some view of some reader keeps; None where one keeps all, or there is none."""
+    kept: set[str] = set()
+    if not consumer._reader_storages:
+        return None
+    for storage in consumer._reader_storages.values():
+        for match in storage._get_or_init_view_instrument_match(instrument):
+            if match._view._attribute_keys is None:
+                return None
+            kept |= match._view._attribute_keys
+    return frozenset(kept)
+
+
+def aggregations(consumer: Any, instrument: Any, attributes: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The aggregations of every reader and view that a measurement with these attributes goes to.
+
+    The SDK makes them with the first measurement. One that a reader added later lacks is made here.
+    """
+    found = []
+    for storage in consumer._reader_storages.values():
+        for match in storage._get_or_init_view_instrument_match(instrument):
+            keys = match._view._attribute_keys
+            kept = attributes if keys is None else {key: attributes[key] for key in attributes if key in keys}
+            key = _hash_attributes(kept)
+            aggregation = match._attributes_aggregation.get(key)
+            if aggregation is None:
+                with match._lock:
+                    aggregation = match._attributes_aggregation.setdefault(key, _made(match, kept))
+            found.append(aggregation)
+    return tuple(found)
+
+
+def _made(match: Any, attributes: Mapping[str, Any]) -> Any:
+    chosen = match._view._aggregation
+    if isinstance(chosen, DefaultAggregation):
+        chosen = match._instrument_class_aggregation[match._instrument.__class__]
+    reservoirs = match._view._exemplar_reservoir_factory
+    return chosen._create_aggregation(match._instrument, dict(attributes), reservoirs, time_ns())
+
+
+def storages(consumer: Any) -> object:
+    """Stands for the set of readers: another object when one was added or removed."""
+    return consumer._reader_storages
+
+
+def add_all(aggregation: Any, instrument: Any, amounts: Sequence[float], total: float) -> None:
+    """What as many calls of its ``aggregate`` would do, exemplars apart.
+
+    Args:
+        aggregation: of any class; the SDK's three common ones take all amounts in one step.
+        instrument: which measured them.
+        amounts: checked, in order, at least one.
+        total: their sum.
+    """
+    kind = type(aggregation)
+    if kind is _SumAggregation:
+        with aggregation._lock:
+            before = aggregation._value
+            aggregation._value = total if before is None else before + total
+    elif kind is _ExplicitBucketHistogramAggregation:
+        # Counted before the lock is taken: the delivery may be collecting.
+        counted = Counter(map(bisect_left, repeat(aggregation._boundaries), amounts))
+        with aggregation._lock:
+            counts = aggregation._value
+            if counts is None:
+                counts = aggregation._value = aggregation._get_empty_bucket_counts()
+            for bucket, count in counted.items():
+                counts[bucket] += count
+            aggregation._sum += total
+            if aggregation._record_min_max:
+                aggregation._min = min(aggregation._min, min(amounts))
+                aggregation._max = max(aggregation._max, max(amounts))
+    elif kind is _LastValueAggregation:
+        with aggregation._lock:
+            aggregation._value = amounts[-1]
+    else:
+        for amount in amounts:
+            aggregation.aggregate(Measurement(amount, time_ns(), instrument, Context()), False)
+
+
+def offer(aggregation: Any, candidates: Sequence[Candidate]) -> None:
+    """Offers candidates to the aggregation's reservoir.
+
+    Of those that the SDK's own reservoirs would replace by one another, only one is offered: an offer costs
+    ten times what keeping the candidate did. A reservoir of somebody else's gets them all.
+    """
+    reservoir = aggregation._reservoir
+    kind = type(reservoir)
+    chosen: Sequence[Candidate] = candidates
+    if kind is AlignedHistogramBucketExemplarReservoir:
+        # It keeps the last one of each bucket.
+        bounds = reservoir._boundaries
+        chosen = list({bisect_left(bounds, each[0]): each for each in candidates}.values())
+    elif kind is SimpleFixedSizeExemplarReservoir:
+        chosen = random.sample(candidates, min(reservoir._size, len(candidates)))
+    for amount, time, span, attributes in chosen:
+        reservoir.offer(amount, time, attributes, set_span_in_context(NonRecordingSpan(span), Context()))
+
+
+def _shape_holds() -> bool:
+    """Whether a measurement still ends up where `aggregations` and `add_all` look for it."""
+    if not _found:
+        return False
+    try:
+        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+        from opentelemetry.sdk.resources import Resource
+
+        provider = MeterProvider([InMemoryMetricReader()], Resource({}), shutdown_on_exit=False)
+        meter = provider.get_meter("spanwise.check")
+        consumer: Any = provider._measurement_consumer
+        takes_exemplars(provider)
+        for instrument, call in (
+            (meter.create_counter("c"), "add"),
+            (meter.create_histogram("h"), "record"),
+            (meter.create_gauge("g"), "set"),
+        ):
+            getattr(instrument, call)(1, {"k": "v"})
+            (found,) = aggregations(consumer, instrument, attributes_of(instrument, {"k": "v"}))
+            add_all(found, instrument, (2,), 2)
+            offer(found, ((2, 1, SpanContext(1, 2, False), {}),))
+            if kept_keys(consumer, instrument) is not None:
+                return False
+        return True
+    except Exception:
+        return False
+
+
+SHAPE_HOLDS: Final = _shape_holds()

@@ -1,0 +1,156 @@
+"""One instrument's measurements by attributes, from the call until they are folded."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spanwise import names
+from spanwise.meters import sdk_shape
+from spanwise.meters.sdk_shape import Candidate
+
+__all__ = ["MOST_SETS", "OVERFLOW", "Series", "SeriesTable"]
+
+MOST_SETS = 2_000
+"""Attribute sets of one instrument, the overflow's included. The specification's default:
+https://opentelemetry.io/docs/specs/otel/metrics/sdk/#cardinality-limits"""
+
+OVERFLOW = {names.METRIC_OVERFLOW: True}
+"""The attributes of all measurements beyond."""
+
+# The SDK's logger, so that filters that applications have for its messages go on working.
+_logger = logging.getLogger("opentelemetry.sdk.metrics._internal.instrument")
+
+
+class Series:
+    """Measurements that wait, and the aggregations that they are folded into.
+
+    Attributes:
+        pending: amounts in order. Never replaced: the recording holds on to it.
+        sampled: those measured within a sampled span, which may become exemplars.
+    """
+
+    __slots__ = (
+        "_aggregations",
+        "_attributes",
+        "_consumer",
+        "_instrument",
+        "_storages",
+        "pending",
+        "sampled",
+    )
+
+    def __init__(self, consumer: Any, instrument: Any, attributes: Mapping[str, Any]) -> None:
+        self._consumer = consumer
+        self._instrument = instrument
+        self._attributes = attributes
+        self._storages: object = None
+        self._aggregations: tuple[Any, ...] = ()
+        self.pending: list[float] = []
+        self.sampled: deque[Candidate] = deque()
+
+    def fold(self, *, signed: bool) -> None:
+        """Adds what waits to the aggregations of all readers. One thread at a time.
+
+        Args:
+            signed: whether negative amounts are allowed.
+        """
+        amounts: Sequence[float] = self.pending[:]
+        if not amounts:
+            return
+        # What is appended meanwhile stays.
+        del self.pending[: len(amounts)]
+        candidates = [self.sampled.popleft() for _ in range(len(self.sampled))]
+        try:
+            total = sum(amounts)
+            fine = math.isfinite(total) and (signed or min(amounts) >= 0)
+        except Exception:
+            fine = False
+        if not fine:
+            amounts = [amount for amount in amounts if self._usable(amount, signed=signed)]
+            if not amounts:
+                return
+            candidates = [each for each in candidates if self._usable(each[0], signed=signed, quiet=True)]
+            total = sum(amounts)
+        for aggregation in self._targets():
+            sdk_shape.add_all(aggregation, self._instrument, amounts, total)
+            if candidates:
+                sdk_shape.offer(aggregation, candidates)
+
+    def _targets(self) -> tuple[Any, ...]:
+        storages = sdk_shape.storages(self._consumer)
+        if self._storages is not storages:
+            self._aggregations = sdk_shape.aggregations(self._consumer, self._instrument, self._attributes)
+            self._storages = storages
+        return self._aggregations
+
+    def _usable(self, amount: Any, *, signed: bool, quiet: bool = False) -> bool:
+        """What the SDK checks on each call; told in its words."""
+        name = self._instrument.name
+        try:
+            if not math.isfinite(amount):
+                problem = f"Amount {amount} is not finite on {name}, ignoring measurement."
+            elif not signed and amount < 0:
+                problem = f"Amount must be non-negative on {name}."
+            else:
+                return True
+        except Exception as error:
+            problem = f"Amount {amount!r} on {name} cannot be used, ignoring measurement: {error}"
+        if not quiet:
+            _logger.warning("%s", problem)
+        return False
+
+
+class SeriesTable:
+    """An instrument's series, by what the SDK tells attribute sets apart by. Bounded.
+
+    Args:
+        consumer: the provider's, which keeps the readers.
+        instrument: the SDK's.
+    """
+
+    def __init__(self, consumer: Any, instrument: Any) -> None:
+        self._consumer = consumer
+        self._instrument = instrument
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets them all, with what waits in them."""
+        self._series: dict[Any, Series] = {}
+        self._overflows = False
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def series(self) -> list[Series]:
+        """All of them, at one moment."""
+        return list(self._series.values())
+
+    def find(self, attributes: Any) -> Series | None:
+        """The series of these attributes, new or not; None where no more sets are taken.
+
+        Counted are sets as the views leave them: of a thousand users' requests, one a route may be left.
+        """
+        cleaned = sdk_shape.attributes_of(self._instrument, attributes)
+        kept = sdk_shape.kept_keys(self._consumer, self._instrument)
+        if kept is not None:
+            cleaned = {key: value for key, value in cleaned.items() if key in kept}
+        key = sdk_shape.identity(cleaned)
+        found = self._series.get(key)
+        if found is not None:
+            return found
+        if len(self._series) >= MOST_SETS - 1:
+            if not self._overflows:
+                self._overflows = True
+                _logger.warning(
+                    "%s has more than %d sets of attributes: further ones are counted together, as %s. "
+                    "Leave out attributes with many values, or drop them by a view",
+                    self._instrument.name,
+                    MOST_SETS - 1,
+                    names.METRIC_OVERFLOW,
+                )
+            return None
+        return self._series.setdefault(key, Series(self._consumer, self._instrument, cleaned))

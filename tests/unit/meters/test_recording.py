@@ -1,0 +1,294 @@
+"""What is recorded the quick way is what the SDK would have recorded, for any program."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk import metrics as sdk
+from opentelemetry.sdk.metrics import Counter, Histogram, UpDownCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import (
+    DropAggregation,
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+    View,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from spanwise import names
+from spanwise.meters.provider import MeterProvider
+from spanwise.meters.series import MOST_SETS
+
+RESOURCE = Resource({})
+DELTA = dict.fromkeys((Counter, Histogram, UpDownCounter), AggregationTemporality.DELTA)
+VIEWS = {
+    "none": (),
+    "narrow": (View(instrument_name="*", attribute_keys={"a"}),),
+    "two": (
+        View(instrument_name="h", name="first", aggregation=ExplicitBucketHistogramAggregation((1.0, 10.0))),
+        View(instrument_name="h", name="second", attribute_keys={"b"}),
+        View(instrument_name="c", aggregation=DropAggregation()),
+    ),
+    "exponential": (View(instrument_name="h", aggregation=ExponentialBucketHistogramAggregation()),),
+}
+
+
+class Word(str, Enum):
+    """A text that is more than a text."""
+
+    ONE = "x"
+
+
+# Quarters: their sums are exact in any order.
+AMOUNTS = st.integers(-3, 400).map(lambda number: number / 4) | st.integers(-3, 100)
+VALUES = st.sampled_from(["x", "y", 1, 1.0, True, 0, False, None, ["x"], ("x",), Word.ONE])
+ATTRIBUTES = st.none() | st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "up_down", "record", "set"]), AMOUNTS, ATTRIBUTES, st.booleans())
+    | st.just("collect"),
+    max_size=60,
+)
+
+
+class Program:
+    """One provider with an instrument of each kind."""
+
+    def __init__(self, kind: type[sdk.MeterProvider], views: Any = (), temporality: Any = None) -> None:
+        self.reader = InMemoryMetricReader(preferred_temporality=temporality)
+        self.provider = kind([self.reader], RESOURCE, shutdown_on_exit=False, views=views)
+        meter = self.provider.get_meter("m")
+        self.instruments: dict[str, Callable[..., None]] = {
+            "add": meter.create_counter("c").add,
+            "up_down": meter.create_up_down_counter("u").add,
+            "record": meter.create_histogram("h").record,
+            "set": meter.create_gauge("g").set,
+        }
+
+    def collected(self) -> list[Any]:
+        return readable(self.reader.get_metrics_data())
+
+
+def readable(data: Any) -> list[Any]:
+    """Names, kinds and points without their times; a random choice of exemplars as its number."""
+    found = []
+    for metric in data.resource_metrics[0].scope_metrics[0].metrics if data is not None else ():
+        for point in metric.data.data_points:
+            fields = {key: getattr(point, key) for key in point.__dataclass_fields__ if "time" not in key}
+            exemplars = fields.pop("exemplars")
+            if fields.get("zero_count"):
+                exemplars = []  # the SDK's exponential histogram offers no zero; ours does
+            chosen = [
+                (each.value, each.trace_id, each.span_id, in_order(each.filtered_attributes or {}))
+                for each in exemplars
+            ]
+            fields["exemplars"] = sorted(chosen) if "bucket_counts" in fields else len(chosen)
+            fields["attributes"] = in_order(point.attributes)
+            found.append((metric.name, metric.unit, type(metric.data).__name__, repr(sorted(fields.items()))))
+    return sorted(found)
+
+
+def in_order(attributes: Any) -> str:
+    """Attributes as text, types and all."""
+    return repr(sorted(attributes.items(), key=str))
+
+
+def in_span(number: int) -> Any:
+    return set_span_in_context(NonRecordingSpan(SpanContext(7, number, False, TraceFlags(number % 2))))
+
+
+@pytest.mark.parametrize("views", VIEWS)
+@pytest.mark.parametrize("temporality", [None, DELTA])
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS)
+def test_any_program_gives_what_the_sdk_gives(views: str, temporality: Any, steps: list[Any]) -> None:
+    logging.disable(logging.WARNING)  # negative amounts
+    stock, ours = (Program(kind, VIEWS[views], temporality) for kind in (sdk.MeterProvider, MeterProvider))
+    try:
+        for number, step in enumerate([*steps, "collect", "collect"], 1):
+            if step == "collect":
+                assert ours.collected() == stock.collected()
+                continue
+            method, amount, attributes, spanned = step
+            context = in_span(number) if spanned else None
+            for program in (stock, ours):
+                program.instruments[method](amount, attributes, context)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def ours() -> Program:
+    return Program(MeterProvider)
+
+
+def total(program: Program, name: str = "c") -> float:
+    return sum(
+        point.value
+        for metric in program.reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+        if metric.name == name
+        for point in metric.data.data_points
+    )
+
+
+def test_the_instruments_stay_what_they_are(ours: Program) -> None:
+    meter = ours.provider.get_meter("m")
+    counter = meter.create_counter("c")
+    assert isinstance(counter, Counter)
+    assert isinstance(meter, sdk.Meter)
+    assert counter is meter.create_counter("c")
+    assert counter.add is ours.instruments["add"]
+    assert ours.provider.get_meter("m") is meter
+
+
+def test_much_that_waits_is_folded_without_a_collection(ours: Program) -> None:
+    counter: Any = ours.provider.get_meter("m").create_counter("c")
+    for _ in range(10_000):
+        counter.add(1, {"k": "v"})
+    (recording,) = [each for each in ours.provider._recordings if each._instrument is counter]
+    assert sum(len(series.pending) for series in recording._table.series()) <= 1024
+    assert total(ours) == 10_000
+
+
+def test_threads_that_add_while_others_collect_lose_nothing(ours: Program) -> None:
+    add, each, threads = ours.instruments["add"], 20_000, 4
+
+    def work(number: int) -> None:
+        for count in range(each):
+            add(1, {"thread": str(number), "parity": count & 1})
+
+    running = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in running:
+            thread.start()
+        while any(thread.is_alive() for thread in running):
+            ours.reader.get_metrics_data()
+    finally:
+        sys.setswitchinterval(interval)
+    assert total(ours) == each * threads
+
+
+@pytest.mark.parametrize("bad", [-1, math.nan, math.inf, "text", None])
+def test_an_amount_that_cannot_be_used_costs_itself_alone(
+    bad: Any, ours: Program, caplog: pytest.LogCaptureFixture
+) -> None:
+    add = ours.instruments["add"]
+    for amount in (1, bad, 2, bad, 3):
+        add(amount, {"k": "v"})
+    assert total(ours) == 6
+    assert len(caplog.records) == 2
+
+
+def test_a_reader_that_is_added_later_gets_what_comes_later(ours: Program) -> None:
+    add = ours.instruments["add"]
+    for _ in range(3):
+        add(1, {"k": "v"})
+    ours.reader.get_metrics_data()
+    later = InMemoryMetricReader()
+    ours.provider.add_metric_reader(later)
+    for _ in range(4):
+        add(1, {"k": "v"})
+    assert total(ours) == 7
+    ((_, _, _, fields),) = readable(later.get_metrics_data())
+    assert "('value', 4)" in fields
+
+
+def test_a_meter_that_is_turned_off_records_nothing_until_it_is_on_again(ours: Program) -> None:
+    add = ours.instruments["add"]
+    meter: Any = ours.provider.get_meter("m")
+    add(1)
+    add(1)
+    config = type(meter._meter_config._config)
+    meter._set_meter_config(config(is_enabled=False))
+    add(10)
+    add(10)
+    meter._set_meter_config(config(is_enabled=True))
+    add(1)
+    add(1)
+    assert total(ours) == 4
+
+
+def test_a_forked_child_does_not_report_what_waited_in_its_parent(ours: Program) -> None:
+    add = ours.instruments["add"]
+    for _ in range(5):
+        add(1)
+    child = os.fork()
+    if child == 0:
+        add(1)
+        # The first went the SDK's way, and the SDK's aggregations are inherited.
+        os._exit(0 if total(ours) == 2 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert total(ours) == 5
+
+
+def test_within_a_sampled_span_measurements_become_exemplars(ours: Program) -> None:
+    record = ours.instruments["record"]
+    spans = {amount: SpanContext(9, amount, False, TraceFlags(1)) for amount in (1, 2, 30, 600)}
+    record(1, {"k": "v"})
+    for amount, span in spans.items():
+        with trace.use_span(NonRecordingSpan(span)):
+            record(amount, {"k": "v"})
+    point = ours.reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics[0].data.data_points[0]
+    assert [(each.value, each.span_id) for each in point.exemplars] == [(2, 2), (30, 30), (600, 600)]
+
+
+# -- the limit of attribute sets ------------------------------------------------------------------
+
+
+def points_of(program: Program, name: str) -> dict[Any, Any]:
+    (metric,) = [
+        each
+        for each in program.reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+        if each.name == name
+    ]
+    return {
+        tuple(sorted(point.attributes.items())): getattr(point, "value", None) or point.count
+        for point in metric.data.data_points
+    }
+
+
+@pytest.mark.parametrize(("method", "name"), [("add", "c"), ("record", "h")])
+def test_beyond_the_limit_sets_are_counted_together(
+    method: str, name: str, ours: Program, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        for number in range(MOST_SETS + 500):
+            ours.instruments[method](1, {"user": number})
+    found = points_of(ours, name)
+    assert len(found) == MOST_SETS
+    assert found[((names.METRIC_OVERFLOW, True),)] == 2 * 501
+    assert sum(found.values()) == 2 * (MOST_SETS + 500)
+    assert caplog.text.count("more than 1999 sets of attributes") == 1
+
+
+def test_sets_that_a_view_makes_alike_do_not_count() -> None:
+    program = Program(MeterProvider, VIEWS["narrow"])
+    for number in range(MOST_SETS + 500):
+        program.instruments["add"](1, {"a": "same", "user": number})
+    assert points_of(program, "c") == {(("a", "same"),): MOST_SETS + 500}
+
+
+def test_observable_instruments_have_the_limit_too(ours: Program) -> None:
+    def observe(_: CallbackOptions) -> Iterator[Observation]:
+        for number in range(MOST_SETS + 500):
+            yield Observation(1, {"user": number})
+
+    ours.provider.get_meter("m").create_observable_counter("o", [observe])
+    for _ in range(2):
+        found = points_of(ours, "o")
+        assert len(found) == MOST_SETS
+        assert found[((names.METRIC_OVERFLOW, True),)] == 501

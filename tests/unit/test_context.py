@@ -1,0 +1,45 @@
+"""How the API keeps its context: red when another version does it differently."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+import pytest
+from opentelemetry import context
+from opentelemetry.context import Context
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    SpanContext,
+    get_current_span,
+    set_span_in_context,
+)
+
+from spanwise import context as short
+
+
+def test_span_key_is_the_one_the_api_reads() -> None:
+    span = NonRecordingSpan(SpanContext(1, 2, False))
+    assert get_current_span(Context({short.SPAN_KEY: span})) is span
+    assert set_span_in_context(INVALID_SPAN, Context()) == {short.SPAN_KEY: INVALID_SPAN}
+
+
+def test_the_context_is_the_api_s_own() -> None:
+    """Ours and the API's functions see each other's contexts, whatever the order."""
+    ours = short.attach_context(Context({"k": 1}))
+    assert context.get_current() == {"k": 1}
+    theirs = context.attach(Context({"k": 2}))
+    assert short.get_context() == {"k": 2}
+    context.detach(theirs)
+    short.detach_context(ours)
+    assert "k" not in context.get_current()
+    assert isinstance(getattr(short.get_context, "__self__", None), ContextVar), "not the short way"
+
+
+def test_a_runtime_context_of_the_user_s_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Theirs(ContextVarsRuntimeContext):
+        """May do anything."""
+
+    monkeypatch.setattr(context, "_RUNTIME_CONTEXT", Theirs())
+    assert short._functions() == (context.get_current, context.attach, context.detach)
