@@ -1,4 +1,4 @@
-"""The SDK's own tests, run on our tracer provider: what fails is exactly what is listed here."""
+"""The SDK's own tests, run on our providers: what fails is exactly what is listed here."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import pytest
 
 RUNNER = Path(__file__).resolve().parents[1] / "sdk" / "run_sdk_tests.py"
 
-# Test id -> why it can't hold for our spans. Only tests that assert private fields belong here.
-# With SDK 1.45.1 there are none: all pass.
-EXPECTED_FAILURES: dict[str, str] = {}
+# Test id -> why it can't hold for our providers. Only tests that assert private fields belong here.
+EXPECTED_FAILURES: dict[str, str] = {
+    "tests/metrics/test_metrics.py::TestMeter::test_counter_noop_after_meter_disabled": (
+        "counts calls of the private measurement consumer, which ours reach for the first of a series only"
+    ),
+}
 
-# 1.45.1 has 413. Far fewer means that the run broke off or collected nothing.
-AT_LEAST = 400
+# 1.45.1 has 749. Far fewer means that the run broke off or collected nothing.
+AT_LEAST = 700
 
 
 @pytest.mark.real

@@ -1,4 +1,4 @@
-"""Runs the tests of the installed opentelemetry-sdk with spanwise's tracer provider in place of its own.
+"""Runs the tests of the installed opentelemetry-sdk with spanwise's providers in place of its own.
 
 The tests come from the SDK's source distribution on PyPI; they are fetched once for each version and kept in
 ${SPANWISE_CACHE:-${XDG_CACHE_HOME:-~/.cache}/spanwise}/sdk-tests/VERSION, never in the repository.
@@ -20,8 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# Whatever starts spans or hands them on: traces, their processors, and the logs that carry their ids.
-TESTED = ("tests/trace", "tests/shared_internal", "tests/logs", "tests/context")
+# Whatever starts spans or hands them on (traces, their processors, logs that carry their ids), and metrics.
+TESTED = ("tests/trace", "tests/shared_internal", "tests/logs", "tests/context", "tests/metrics")
 
 
 def cache_folder(sdk_version: str) -> Path:

@@ -1,4 +1,4 @@
-"""Puts spanwise's TracerProvider, Tracer and span class under the SDK's own names, for the SDK's own tests.
+"""Puts spanwise's providers, Tracer and span class under the SDK's own names, for the SDK's own tests.
 
 `opentelemetry.sdk.trace.Span` itself stays the SDK's: it is the class that others check against, and the
 tests want it to refuse being instantiated. What tests instantiate is `_Span`.
@@ -25,6 +25,9 @@ def _swap_names() -> None:
     sdk.TracerProvider = importlib.import_module("spanwise.spans.provider").TracerProvider
     sdk.Tracer = importlib.import_module("spanwise.spans.tracer").Tracer
     sdk._Span = importlib.import_module("spanwise.spans.span").Span
+    ours = importlib.import_module("spanwise.meters.provider").MeterProvider
+    for name in ("opentelemetry.sdk.metrics", "opentelemetry.sdk.metrics._internal"):
+        importlib.import_module(name).MeterProvider = ours
 
 
 def _reload_and_swap(module: ModuleType) -> ModuleType:

@@ -30,12 +30,12 @@ class MeterProvider(SdkMeterProvider):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        # First: readers make instruments of their own while the provider is made.
         self._recordings: list[Recording] = []
-        # A reader's collection begins with the observable instruments. This one observes nothing: it has
-        # all that waits added up, for any reader.
+        super().__init__(*args, **kwargs)
+        # A reader's collection asks the observable instruments first. This one observes nothing: it has all
+        # that waits added up, for any reader.
         self._measurement_consumer.register_asynchronous_instrument(_Folding(self._recordings))  # type: ignore[arg-type]
-        self._exemplars = sdk_shape.takes_exemplars(self) if sdk_shape.SHAPE_HOLDS else None
 
     def get_meter(
         self,
@@ -52,9 +52,10 @@ class MeterProvider(SdkMeterProvider):
 
     def _quicken(self, instrument: Any, method: str) -> None:
         """Has an instrument's method record the quick way."""
-        if self._exemplars is None or method in vars(instrument):
+        exemplars = sdk_shape.takes_exemplars(self)
+        if exemplars is None or method in vars(instrument):
             return
-        recording = Recording(instrument, method, self._measurement_consumer, exemplars=self._exemplars)
+        recording = Recording(instrument, method, self._measurement_consumer, exemplars=exemplars)
         # On the instrument, not in a class of its own: readers look its class up.
         setattr(instrument, method, recording.measure)
         self._recordings.append(recording)
@@ -109,7 +110,7 @@ class _Meter(sdk.Meter):
 
 
 class _Folding:
-    """Stands among the observable instruments, first."""
+    """Stands among the observable instruments."""
 
     def __init__(self, recordings: list[Recording]) -> None:
         self._recordings = recordings
@@ -119,6 +120,6 @@ class _Folding:
             try:
                 recording.fold()
             except Exception:
-                # It stands before all else that is collected.
+                # Raised here, it would end the collection of all else.
                 _logger.exception("measurements could not be added up; please report this")
         return ()
