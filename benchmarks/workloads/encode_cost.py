@@ -1,4 +1,7 @@
-"""Encoding finished spans of the SDK to OTLP bytes: microseconds of CPU a span.
+"""Encoding finished spans to OTLP bytes: microseconds of CPU a span.
+
+``process`` is what the arm does in an application: its own spans through its own encoder. ``foreign`` is the
+same encoder with spans of the stock SDK, as another library's provider may send it.
 
 Usage: encode_cost.py DRIVER SPANS      (the stock encoder, unless spanwise is installed)
 """
@@ -7,61 +10,80 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bench_common import Meter, attributes, report
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 BATCH = 512  # spans of one request, the specification's default
+
+Encode = Callable[[Sequence[Any]], bytes]
 
 
 class Keep(SpanProcessor):
     """Keeps what ended."""
 
     def __init__(self) -> None:
-        self.spans: list[ReadableSpan] = []
+        self.spans: list[Any] = []
 
-    def on_end(self, span: ReadableSpan) -> None:
+    def on_end(self, span: Any) -> None:
         """Keeps it."""
         self.spans.append(span)
 
 
-def finished(count: int) -> list[ReadableSpan]:
-    """Spans of the stock SDK, the same for both encoders: in pairs of parent and child."""
+def batches(count: int, kind: type[TracerProvider]) -> Iterator[list[Any]]:
+    """Spans in pairs of parent and child, a request's worth at a time, just ended, as an exporter gets them."""
     keep = Keep()
-    provider = TracerProvider(resource=Resource.create({"service.name": "bench"}))
+    provider = kind(resource=Resource.create({"service.name": "bench"}))
     provider.add_span_processor(keep)
     tracer = provider.get_tracer("bench", "1.0")
-    for number in range(0, count, 2):
-        with tracer.start_as_current_span("work", attributes=dict(attributes(number, 8))):
-            tracer.start_span("work", attributes=dict(attributes(number + 1, 8))).end()
-    return keep.spans
+    for first in range(0, count, BATCH):
+        for number in range(first, first + BATCH, 2):
+            with tracer.start_as_current_span("work", attributes=dict(attributes(number, 8))):
+                tracer.start_span("work", attributes=dict(attributes(number + 1, 8))).end()
+        batch, keep.spans = keep.spans, []
+        yield batch
 
 
-def encoder() -> Any:
-    """The arm's function from spans to bytes."""
-    if importlib.util.find_spec("spanwise"):
-        from spanwise.encode.spans import encode_spans
+def ways() -> dict[str, tuple[type[TracerProvider], Encode]]:
+    """The arm's figures, each with whose spans are encoded by which function."""
+    if not importlib.util.find_spec("spanwise"):
+        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as stock
 
-        return encode_spans
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as stock
+        return {"process": (TracerProvider, lambda spans: stock(spans).SerializeToString())}
+    from spanwise.encode.request import frame
+    from spanwise.encode.spans import encode_span_fields, encode_spans
+    from spanwise.spans.provider import TracerProvider as Ours
 
-    return lambda spans: stock(spans).SerializeToString()
+    def own(spans: Sequence[Any]) -> bytes:
+        handed = [span.hand_over(encode_span_fields) for span in spans]
+        resource, scope, _ = handed[0]
+        return frame(resource, [(scope, [body for _, _, body in handed])])
+
+    return {"process": (Ours, own), "foreign": (TracerProvider, encode_spans)}
 
 
-def main() -> None:
-    """Measures each span's first encoding, after a warm-up with others."""
-    encode, count = encoder(), int(sys.argv[2])
-    warm, spans = finished(4 * BATCH), finished(count)
-    encode(warm)
-    meter, size = Meter(), 0
-    for at in range(0, count, BATCH):
-        batch = spans[at : at + BATCH]
+def cost(encode: Encode, kind: type[TracerProvider], count: int) -> tuple[float, float]:
+    """Each span's first encoding, after a warm-up with others: microseconds and bytes a span."""
+    for batch in batches(4 * BATCH, kind):
+        encode(batch)
+    meter, size, encoded = Meter(), 0, 0
+    for batch in batches(count, kind):
         with meter:
             body = encode(batch)
         size += len(body)
-    report({"process": meter.process / count * 1e6, "bytes": size / count})
+        encoded += len(batch)
+    return meter.process / encoded * 1e6, size / encoded
+
+
+def main() -> None:
+    """Measures the arm's encoder."""
+    count, values = int(sys.argv[2]), {}
+    for name, (kind, encode) in ways().items():
+        values[name], values["bytes"] = cost(encode, kind, count)
+    report(values)
 
 
 if __name__ == "__main__":

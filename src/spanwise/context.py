@@ -6,7 +6,9 @@ context; tests/unit/test_context.py says for which versions that holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context as ContextVars
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -16,7 +18,14 @@ from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace import INVALID_SPAN
 from opentelemetry.trace.propagation import set_span_in_context
 
-__all__ = ["SPAN_KEY", "attach_context", "detach_context", "get_context"]
+__all__ = [
+    "SPAN_KEY",
+    "SUPPRESSION_KEYS",
+    "attach_context",
+    "detach_context",
+    "get_context",
+    "suppressed",
+]
 
 # The key under which a Context holds its span has no public name; what the public function writes does.
 SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
@@ -34,3 +43,35 @@ def _functions() -> tuple[Callable[[], Context], Callable[[Context], Any], Calla
 
 
 get_context, attach_context, detach_context = _functions()
+
+
+def _suppression_keys() -> tuple[str, ...]:
+    """What `suppress_instrumentation` of opentelemetry.instrumentation.utils puts into a context.
+
+    That module imports wrapt, and that asyncio: 6 ms of every start. It is asked where the API has no key.
+    """
+    key = getattr(opentelemetry.context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+    if isinstance(key, str):
+        return (key, "suppress_instrumentation")
+    from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+    def within() -> tuple[str, ...]:
+        with suppress_instrumentation():
+            return tuple(opentelemetry.context.get_current())
+
+    return ContextVars().run(within)
+
+
+SUPPRESSION_KEYS: Final = _suppression_keys()
+"""Of a context in which nothing is to be observed."""
+
+
+@contextmanager
+def suppressed() -> Iterator[None]:
+    """Nothing that happens within is observed, by our instrumentors or by others."""
+    current = opentelemetry.context.get_current()
+    token = opentelemetry.context.attach(Context({**current, **dict.fromkeys(SUPPRESSION_KEYS, True)}))
+    try:
+        yield
+    finally:
+        opentelemetry.context.detach(token)

@@ -62,7 +62,13 @@ EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 # -- HTTP -------------------------------------------------------------------------------------
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
+HTTP_REQUEST_METHOD_ORIGINAL: Final = "http.request.method_original"
 HTTP_ROUTE: Final = "http.route"
+CLIENT_ADDRESS: Final = "client.address"
+NETWORK_PEER_ADDRESS: Final = "network.peer.address"
+NETWORK_PEER_PORT: Final = "network.peer.port"
+NETWORK_PROTOCOL_VERSION: Final = "network.protocol.version"
+USER_AGENT_ORIGINAL: Final = "user_agent.original"
 URL_PATH: Final = "url.path"
 URL_QUERY: Final = "url.query"
 URL_SCHEME: Final = "url.scheme"
@@ -88,6 +94,15 @@ RATING_LIMIT: Final = "spanwise.rating.limit"
 # -- metrics ----------------------------------------------------------------------------------
 HTTP_SERVER_REQUEST_DURATION: Final = Metric(
     "http.server.request.duration", "s", "Duration of HTTP server requests."
+)
+HTTP_SERVER_ACTIVE_REQUESTS: Final = Metric(
+    "http.server.active_requests", "{request}", "HTTP requests being served."
+)
+HTTP_SERVER_REQUEST_BODY_SIZE: Final = Metric(
+    "http.server.request.body.size", "By", "Size of HTTP server request bodies."
+)
+HTTP_SERVER_RESPONSE_BODY_SIZE: Final = Metric(
+    "http.server.response.body.size", "By", "Size of HTTP server response bodies."
 )
 DB_CLIENT_OPERATION_DURATION: Final = Metric(
     "db.client.operation.duration", "s", "Duration of database client operations."

@@ -8,6 +8,7 @@ import pytest
 from opentelemetry import context
 from opentelemetry.context import Context
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled, suppress_instrumentation
 from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
@@ -43,3 +44,19 @@ def test_a_runtime_context_of_the_user_s_is_asked(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(context, "_RUNTIME_CONTEXT", Theirs())
     assert short._functions() == (context.get_current, context.attach, context.detach)
+
+
+def test_suppression_is_that_of_the_instrumentations() -> None:
+    with short.suppressed():
+        assert not is_instrumentation_enabled()
+        ours = dict(context.get_current())
+    assert is_instrumentation_enabled()
+    with suppress_instrumentation():
+        assert dict(context.get_current()) == ours
+
+
+def test_where_the_api_has_no_key_for_it_the_instrumentations_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(context, "_SUPPRESS_INSTRUMENTATION_KEY")
+    assert sorted(short._suppression_keys()) == sorted(short.SUPPRESSION_KEYS)

@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from opentelemetry.instrumentation.utils import suppress_instrumentation
-
+from spanwise.context import suppressed
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.source import WHAT
 
@@ -95,7 +94,7 @@ class Worker:
             self.wake()
             thread.join(timeout)
         else:
-            with suppress_instrumentation():
+            with suppressed():
                 self._empty(self._channels, deadline)
         self._closed = True
         lost = {WHAT[channel.account.signal]: channel.abandon("exit") for channel in self._channels}
@@ -108,7 +107,7 @@ class Worker:
 
     def _run(self) -> None:
         # Nothing the delivery does may be traced: it would record spans about sending spans.
-        with suppress_instrumentation():
+        with suppressed():
             for channel in self._channels:
                 channel.adopt()
             while self._stop_at is None:

@@ -23,19 +23,18 @@ import atexit
 import logging
 from collections import deque
 from collections.abc import Mapping
-from contextvars import Context as ContextVars
 from contextvars import Token
 from time import perf_counter_ns, time_ns
 from types import TracebackType
 from typing import Final
 
-from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import Histogram
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
+from spanwise.context import SPAN_KEY, SUPPRESSION_KEYS, get_context
 
 __all__ = ["NO_CALL", "Call", "Calls", "end_abandoned", "message_of", "type_name"]
 
@@ -43,15 +42,6 @@ _LOG = logging.getLogger(__name__)
 _OTHER: Final = "_OTHER"  # The conventions' error.type for a failure of unknown type.
 _NO_OUTCOME: Final = "the call was abandoned before its outcome was known"
 
-
-def _suppression_keys() -> tuple[str, ...]:
-    with suppress_instrumentation():
-        return tuple(get_current())
-
-
-# What `suppress_instrumentation` puts into a context, asked once in an empty one. Two look-ups in the
-# context that is read anyway cost a fifth of `is_instrumentation_enabled`, which reads it twice.
-_SUPPRESSION_KEYS: Final = ContextVars().run(_suppression_keys)
 
 _abandoned: deque[Call] = deque()
 
@@ -82,6 +72,7 @@ class Calls:
         *,
         kind: SpanKind = SpanKind.CLIENT,
         metric_attributes: Mapping[str, AttributeValue] | None = None,
+        context: Context | None = None,
     ) -> Call:
         """Start a span as a child of the current one.
 
@@ -90,6 +81,7 @@ class Calls:
             attributes: known at the start, so that a sampler sees them.
             kind: the span's kind.
             metric_attributes: the labels of the duration; None records no duration.
+            context: whose span is the parent instead; the current one by default.
 
         Returns:
             The call, or `NO_CALL` where instrumentation is suppressed or a tracer fails.
@@ -97,8 +89,9 @@ class Calls:
         if _abandoned:
             end_abandoned()
         try:
-            context = get_current()
-            for key in _SUPPRESSION_KEYS:
+            if context is None:
+                context = get_context()
+            for key in SUPPRESSION_KEYS:
                 if context.get(key):
                     return NO_CALL
             began = time_ns()
@@ -142,6 +135,11 @@ class Call:
 
     __slots__ = ("_began", "_calls", "_clock", "_context", "_dropped", "_ended", "_labels", "_token", "span")
 
+    @property
+    def current(self) -> Context:
+        """The context in which the call was started, with its span as the current one."""
+        return Context({**self._context, SPAN_KEY: self.span})
+
     def __init__(
         self,
         calls: Calls,
@@ -160,15 +158,19 @@ class Call:
         self._token: Token[Context] | None = None
         self._clock = perf_counter_ns()
 
-    def end(self) -> float:
+    def end(self, more: Mapping[str, AttributeValue] | None = None) -> float:
         """End as a success.
+
+        Args:
+            more: labels of the duration that were not known at the start.
 
         Returns:
             The duration in seconds; 0.0 if the call had ended before.
         """
         if self._ended:
             return 0.0
-        return self._finish(self._labels)
+        labels = self._labels
+        return self._finish({**labels, **more} if more and labels is not None else labels)
 
     def fail(
         self,
@@ -225,7 +227,7 @@ class Call:
 
     def __enter__(self) -> Call:
         try:
-            self._token = attach(set_span_in_context(self.span, self._context))
+            self._token = attach(self.current)
         except Exception as error:
             self._calls.warn("make a span current", error)
         return self

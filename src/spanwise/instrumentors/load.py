@@ -15,8 +15,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
-from wrapt import register_post_import_hook
-
+from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors.table import INSTRUMENTORS, TRIGGERS
 from spanwise.settings import Settings
 
@@ -131,10 +130,10 @@ def _ours(name: str) -> _Candidate:
         return getattr(import_module(module), attribute)()
 
     def conflict() -> Outcome | None:
-        from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
-
-        found = get_dependency_conflicts(make().instrumentation_dependencies())
-        return _conflicting(name, found) if found is not None else None
+        found = make().conflict()
+        if found is None:
+            return None
+        return Outcome(name, "failed", found) if found else Outcome(name, "absent", "it is not installed")
 
     return _Candidate(name, conflict, make, lambda: "spanwise")
 
@@ -162,11 +161,11 @@ def _begin(candidate: _Candidate, settings: Settings, options: Mapping[str, Any]
         _warn_of(_attach(candidate, options))
 
     if not settings.startup_report:
-        register_post_import_hook(attach, trigger)
+        when_imported(trigger, attach)
         return Outcome(candidate.name, "waiting")
     outcome = _guarded(candidate.name, candidate.conflict)
     if outcome is None:
-        register_post_import_hook(attach, trigger)
+        when_imported(trigger, attach)
         outcome = Outcome(candidate.name, "waiting", f"by {candidate.by()}")
     return outcome
 

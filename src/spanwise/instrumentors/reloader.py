@@ -6,10 +6,11 @@ does at import would be reported twice, as by two instances.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from wrapt import register_post_import_hook, wrap_function_wrapper
+from spanwise.instrumentors._imports import when_imported
 
 __all__ = ["when_supervising"]
 
@@ -23,18 +24,16 @@ def when_supervising(stand_by: Callable[[], None]) -> None:
         stand_by: called once, in the parent, before the child is started. Must not raise.
     """
 
-    def run_simple(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        reloads = kwargs.get("use_reloader", args[3] if len(args) > 3 else False)
-        if reloads and not is_child():
-            stand_by()
-        return wrapped(*args, **kwargs)
+    def attach(serving: Any) -> None:
+        original = serving.run_simple
 
-    def is_child() -> bool:
-        from werkzeug.serving import is_running_from_reloader
+        @functools.wraps(original)
+        def run_simple(*args: Any, **kwargs: Any) -> Any:
+            reloads = kwargs.get("use_reloader", args[3] if len(args) > 3 else False)
+            if reloads and not serving.is_running_from_reloader():
+                stand_by()
+            return original(*args, **kwargs)
 
-        return is_running_from_reloader()
+        serving.run_simple = run_simple
 
-    def attach(_module: Any) -> None:
-        wrap_function_wrapper(_MODULE, "run_simple", run_simple)
-
-    register_post_import_hook(attach, _MODULE)
+    when_imported(_MODULE, attach)

@@ -10,17 +10,16 @@ one span for each would double a request's spans to say nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-import wrapt
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined,unused-ignore]
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
 from spanwise import names
+from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import NO_CALL, Call, Calls, end_abandoned, message_of
+from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._sqlalchemy import (
     Conventions,
     Target,
@@ -128,7 +127,7 @@ class _Listeners:
             self._calls.warn("describe a failed statement", error)
 
 
-class SQLAlchemyInstrumentor(BaseInstrumentor):  # type: ignore[misc,unused-ignore]
+class SQLAlchemyInstrumentor(Instrumentor):
     """Traces SQLAlchemy. Used like any OpenTelemetry instrumentor::
 
         SQLAlchemyInstrumentor().instrument(tracer_provider=…, meter_provider=…)
@@ -136,12 +135,10 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):  # type: ignore[misc,unused-igno
     Engines need not be named: all of the process are observed.
     """
 
+    library = "sqlalchemy"
+    since = (1, 4)
     _listeners: _Listeners | None = None
     _listening: tuple[tuple[str, Any], ...] = ()
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions that are traced."""
-        return ("sqlalchemy >= 1.4",)
 
     def _instrument(self, **kwargs: Any) -> None:
         tracer = get_tracer(__name__, tracer_provider=kwargs.get("tracer_provider"), schema_url=_SCHEMA)
@@ -168,7 +165,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):  # type: ignore[misc,unused-igno
                     calls.warn("listen to SQLAlchemy's events", error)
 
         # Runs at once where SQLAlchemy is imported already.
-        wrapt.register_post_import_hook(listen, "sqlalchemy")
+        when_imported("sqlalchemy", listen)
 
     def _listen(self, listeners: _Listeners) -> None:
         from sqlalchemy import event
@@ -183,7 +180,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):  # type: ignore[misc,unused-igno
             event.listen(Engine, identifier, function, **options)
             self._listening = (*self._listening, (identifier, function))
 
-    def _uninstrument(self, **_: Any) -> None:
+    def _uninstrument(self) -> None:
         if self._listeners is not None:
             self._listeners._calls.open = False
         self._listeners = None

@@ -6,6 +6,7 @@ __all__ = ["INSTRUMENTORS", "TRIGGERS"]
 
 # By contrib's entry-point name, so that both answer to the same allow- and deny-list.
 INSTRUMENTORS: dict[str, str] = {
+    "flask": "spanwise.instrumentors.flask:FlaskInstrumentor",
     "logging": "spanwise.instrumentors.logging:LoggingInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
 }

@@ -1,0 +1,89 @@
+"""Flask 2.2 and newer: a server span, its duration, requests under way and sizes of bodies.
+
+Wraps ``Flask.__call__``, which every server and test client calls: applications made before and after,
+subclasses and middlewares around ``wsgi_app`` are covered alike, and what happens before routing (a session
+that is read from Redis) belongs to the request. The route is known when the request has been dispatched:
+until then the span has the method as its name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from spanwise.instrumentors._base import Instrumentor
+from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._serving import Observation, Serving
+
+__all__ = ["FlaskInstrumentor"]
+
+_REQUEST: Final = "werkzeug.request"
+"""Where werkzeug's Request puts itself: https://werkzeug.palletsprojects.com/en/stable/wrappers/"""
+
+
+class FlaskInstrumentor(Instrumentor):
+    """Traces Flask. Used like any OpenTelemetry instrumentor::
+
+        FlaskInstrumentor().instrument(request_hook=…, response_hook=…, excluded_urls="health,metrics")
+
+    The hooks get what contrib's get: the span and the environment; the span, the status and the headers.
+    """
+
+    library = "flask"
+    since = (2, 2)
+    _observation: Observation | None = None
+    _original: Callable[..., Any] | None = None
+
+    def _instrument(self, **options: Any) -> None:
+        self._observation = observation = Observation("flask", __name__, _route, options)
+
+        def attach(flask: Any) -> None:
+            # The hook stays after uninstrument(), so it asks whether it is still wanted.
+            if self._observation is not observation:
+                return
+            try:
+                self._original = flask.Flask.__call__
+                flask.Flask.__call__ = _observed(flask.Flask.__call__, observation)
+                flask.got_request_exception.connect(_note, weak=False)
+            except Exception as error:
+                observation.calls.warn("wrap Flask", error)
+
+        when_imported("flask", attach)
+
+    def _uninstrument(self) -> None:
+        if self._observation is not None:
+            self._observation.calls.open = False
+        self._observation = None
+        if self._original is not None:
+            import flask
+
+            flask.Flask.__call__ = self._original  # type: ignore[method-assign]
+            flask.got_request_exception.disconnect(_note)
+        self._original = None
+
+
+def _observed(original: Callable[..., Any], observation: Observation) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def call(app: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        # An application that contrib's instrumentor was given by name is that one's.
+        if getattr(app, "_is_instrumented_by_opentelemetry", False):
+            return original(app, environ, start_response)
+        return observation.serve(functools.partial(original, app), environ, start_response)
+
+    return call
+
+
+def _note(_app: Any, exception: BaseException | None = None, **_: Any) -> None:
+    """Flask makes a 500 of an exception and keeps it to itself; its signal tells of it."""
+    import flask
+
+    serving = Serving.of(flask.request.environ) if flask.has_request_context() else None
+    if serving is not None:
+        serving.raised(exception)
+
+
+def _route(environ: Mapping[str, Any]) -> str | None:
+    rule = getattr(environ.get(_REQUEST), "url_rule", None)
+    route: str | None = getattr(rule, "rule", None)
+    return route
