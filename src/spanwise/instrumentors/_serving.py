@@ -140,12 +140,15 @@ class Observation:
             if call is NO_CALL:
                 return None
             serving = environ[_HELD_AS] = Serving(self, call, request.method, request.labels, environ)
-            if self.request_hook is not None:
-                self.request_hook(call.span, environ)
-            return serving
         except Exception as error:
             self.calls.warn("observe a request", error)
             return None
+        if self.request_hook is not None:
+            try:
+                self.request_hook(call.span, environ)
+            except Exception as error:
+                self.calls.warn("call the request hook", error)
+        return serving
 
 
 class Serving:
