@@ -8,6 +8,7 @@ importing the library on the application's behalf would cost start-up time and m
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -16,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
 from spanwise.instrumentors._imports import when_imported
-from spanwise.instrumentors.table import INSTRUMENTORS, TRIGGERS
+from spanwise.instrumentors.table import INSTRUMENTORS, STABLE_ONLY, TRIGGERS
 from spanwise.settings import Settings
 
 __all__ = ["ALL", "Outcome", "load"]
@@ -116,12 +117,19 @@ class _Candidate(NamedTuple):
 
 
 def _candidate(name: str, entry: EntryPoint | None, settings: Settings) -> _Candidate:
-    if name in INSTRUMENTORS and name not in settings.contrib_instrumentations:
+    if name in INSTRUMENTORS and name not in settings.contrib_instrumentations and _speaks(name):
         return _ours(name)
     if entry is None:
         absent = Outcome(name, "absent", "no contrib instrumentor is installed")
         return _Candidate(name, lambda: absent, lambda: None, lambda: "")
     return _theirs(name, entry)
+
+
+def _speaks(name: str) -> bool:
+    """Whether our instrumentor writes the names that OTEL_SEMCONV_STABILITY_OPT_IN asks for."""
+    asked = {part.strip() for part in os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "").split(",")}
+    part = STABLE_ONLY.get(name)
+    return part is None or asked == {""} or (part in asked and f"{part}/dup" not in asked)
 
 
 def _ours(name: str) -> _Candidate:

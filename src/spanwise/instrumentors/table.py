@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["INSTRUMENTORS", "TRIGGERS"]
+__all__ = ["INSTRUMENTORS", "STABLE_ONLY", "TRIGGERS"]
 
 # By contrib's entry-point name, so that both answer to the same allow- and deny-list.
 INSTRUMENTORS: dict[str, str] = {
@@ -10,6 +10,10 @@ INSTRUMENTORS: dict[str, str] = {
     "logging": "spanwise.instrumentors.logging:LoggingInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
 }
+
+# Those that write the stable conventions' names and no others, with their part of the conventions. Where
+# OTEL_SEMCONV_STABILITY_OPT_IN asks for the old names, or for both, contrib's is used.
+STABLE_ONLY: dict[str, str] = {"flask": "http"}
 
 # Entry-point name -> the module at whose import the instrumentor is loaded and attached. What the
 # application never imports costs it nothing. One that is not here is attached at start-up. So are, on

@@ -230,3 +230,22 @@ def test_contrib_s_attach_at_the_import_of_what_the_table_names(name: str, trigg
     child = Path(__file__).with_name("attach_child.py")
     done = subprocess.run([sys.executable, child, name, trigger], capture_output=True, text=True, timeout=60)
     assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "whose"),
+    [
+        ("", "Ours"),
+        ("http,database", "Ours"),
+        ("http/dup", "Other"),
+        ("http,http/dup", "Other"),
+        ("database", "Other"),
+    ],
+)
+def test_contrib_is_used_where_other_names_are_asked_for_than_ours(
+    asked: str, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STABLE_ONLY", {"mine": "http"})
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", asked)
+    states()
+    assert [name for name, _ in calls] == ["Good", whose]
