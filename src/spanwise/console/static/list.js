@@ -115,13 +115,20 @@ function totals(summary) {
 
 for (const node of document.querySelectorAll(".zone")) node.textContent = zone(BigInt(Date.now()) * 1_000_000n);
 pauseButton();
+keepAddress();
 const again = poll(address, show, lamp(byId("live")));
 poll(() => "/api/summary", totals);
 
 function changed() {
   const wanted = query().toString();
   history.replaceState(null, "", wanted ? `/?${wanted}` : "/");
+  keepAddress();
   again();
+}
+
+// So that a trace's way back leads to the list as it was filtered.
+function keepAddress() {
+  sessionStorage.setItem("list", location.search);
 }
 let typing = 0;
 form.addEventListener("input", () => {

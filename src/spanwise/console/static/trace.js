@@ -6,6 +6,7 @@ import { hideToken, lamp, pauseButton, poll } from "./poll.js";
 import { Waterfall } from "./waterfall.js";
 
 hideToken();
+byId("back").href = `/${sessionStorage.getItem("list") ?? ""}`;
 const traceId = byId("trace").dataset.traceId;
 const split = byId("split");
 const waterfall = new Waterfall(byId("tree"), byId("ruler"), byId("legend"), choose, close);
