@@ -68,10 +68,10 @@ def provider(console: RunningConsole) -> Iterator[Provider]:
         yield make
 
 
-def resize(browser: webdriver.Chrome, width: int) -> None:
+def resize(browser: webdriver.Chrome, width: int, height: int = 900) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
     )
 
 
@@ -167,6 +167,9 @@ def test_a_filter_answers_while_paused_and_the_page_stays_paused(
     browser.find_element(By.ID, "pause").click()
     browser.find_element(By.NAME, "errors").click()
     until(browser, lambda b: texts(b, "#rows .name") == ["GET /checkout"])
+    browser.execute_script(COUNT_REQUESTS)
+    browser.execute_async_script("setTimeout(arguments[0], 2600)")
+    assert browser.execute_script("return window.asked") == 0
     assert texts(browser, "#live") == ["paused"]
     assert browser.find_element(By.ID, "paused").is_displayed()
 
@@ -228,18 +231,21 @@ def axis_is_apart(browser: webdriver.Chrome) -> bool:
     return len(marks) >= 2 and all(one["right"] < two["left"] for one, two in itertools.pairwise(marks))
 
 
+@pytest.mark.parametrize("width", [480, 360])
 def test_a_narrow_page_scrolls_in_no_direction_but_down(
-    screen: webdriver.Chrome, console: RunningConsole, provider: Provider
+    screen: webdriver.Chrome, console: RunningConsole, provider: Provider, width: int
 ) -> None:
     trace_id = send_checkout(provider)
     name = "GET /" + "averylongnamewithoutanybreak" * 8
-    provider("a-service-with-a-long-name").get_tracer("t").start_span(name).end()
-    resize(screen, 480)
+    rated = {"spanwise.rating": "acceptable"}
+    provider("a-service-with-a-long-name").get_tracer("t").start_span(name, attributes=rated).end()
+    resize(screen, width, 250)
     screen.get(console.url)
     until(screen, lambda b: len(all_of(b, "#rows tr")) == 2)
     assert page_is_as_wide_as_the_window(screen)
-    badge = next(box for box in boxes(screen, "#rows .badge") if box["text"] == "poor")
-    assert badge["right"] <= 480
+    badge = next(box for box in boxes(screen, "#rows .badge") if box["text"] == "acceptable")
+    cell = boxes(screen, "#rows td:nth-child(2)")[0]
+    assert badge["right"] <= cell["right"]  # beside a long name, not cut off with its end
     open_trace(screen, console, trace_id)
     assert page_is_as_wide_as_the_window(screen)
     all_of(screen, ".span")[3].click()
@@ -247,7 +253,7 @@ def test_a_narrow_page_scrolls_in_no_direction_but_down(
     assert page_is_as_wide_as_the_window(screen)
     # Below the waterfall, so it is brought into view.
     top = screen.execute_script("return document.getElementById('details').getBoundingClientRect().top")
-    assert -1 <= top < 900
+    assert -1 <= top < 100
 
 
 def test_every_service_has_a_colour_of_its_own_on_both_pages(

@@ -131,11 +131,14 @@ function keepAddress() {
   sessionStorage.setItem("list", location.search);
 }
 let typing = 0;
-form.addEventListener("input", () => {
-  offset = 0;
-  clearTimeout(typing);
-  typing = setTimeout(changed, 150);
-});
+// Both: a choice that is made by a program, an assistive one say, may only tell of the change.
+for (const name of ["input", "change"]) {
+  form.addEventListener(name, () => {
+    offset = 0;
+    clearTimeout(typing);
+    typing = setTimeout(changed, 150);
+  });
+}
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => {
   offset = 0;
