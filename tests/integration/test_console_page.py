@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from console_browser import (
+    Provider,
+    all_of,
+    details,
+    open_chromium,
+    open_trace,
+    send_checkout,
+    senders,
+    texts,
+    until,
+    watched,
+)
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 
 from spanwise.console.server import RunningConsole, start
 
 pytestmark = pytest.mark.real
 
 EVIL = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>{{7*7}}'
-MS = 1_000_000
 
 
 @pytest.fixture
@@ -39,122 +40,24 @@ def console(tmp_path: Path) -> Iterator[RunningConsole]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or "/usr/bin/chromium"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(
-        options=options, service=Service(shutil.which("chromedriver") or "/usr/bin/chromedriver")
-    )
-    # Counts what the content security policy had to stop; our pages must never need that.
-    driver.execute_cdp_cmd(
-        "Page.addScriptToEvaluateOnNewDocument",
-        {
-            "source": "window.violations = [];"
-            "document.addEventListener('securitypolicyviolation',"
-            " (e) => window.violations.push(e.violatedDirective));"
-        },
-    )
-    yield driver
-    driver.quit()
+    with open_chromium() as driver:
+        yield driver
 
 
 @pytest.fixture
 def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
-    chromium.get_log("browser")
-    yield chromium
-    assert chromium.execute_script("return window.violations") == []
-    assert chromium.execute_script("return window.pwned") is None
-    assert [entry["message"] for entry in chromium.get_log("browser")] == []
-    chromium.get("about:blank")
-    chromium.delete_all_cookies()
+    with watched(chromium) as driver:
+        yield driver
 
 
 @pytest.fixture
-def provider(console: RunningConsole) -> Iterator[Callable[[str], TracerProvider]]:
-    made: list[TracerProvider] = []
-
-    def make(service: str) -> TracerProvider:
-        resource = Resource.create({"service.name": service, "service.instance.id": f"{service}-1"})
-        one = TracerProvider(resource=resource)
-        one.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{console.otlp_endpoint}/v1/traces")))
-        made.append(one)
-        return one
-
-    yield make
-    for one in made:
-        one.shutdown()
-
-
-def send_checkout(provider: Callable[[str], TracerProvider]) -> str:
-    """One trace of two services: a request, a rated query, a failed call with an exception."""
-    store, payments = provider("store").get_tracer("t"), provider("payments").get_tracer("t")
-    now = time.time_ns()
-    request = store.start_span(
-        "GET /checkout", kind=SpanKind.SERVER, start_time=now, attributes={"http.route": "/checkout"}
-    )
-    inside = trace.set_span_in_context(request)
-    query = store.start_span(
-        "SELECT album",
-        inside,
-        kind=SpanKind.CLIENT,
-        start_time=now + 10 * MS,
-        attributes={
-            "db.query.text": "SELECT 1",
-            "spanwise.rating": "poor",
-            "spanwise.rating.rule": "db.client",
-        },
-    )
-    query.end(now + 60 * MS)
-    call = store.start_span("POST", inside, kind=SpanKind.CLIENT, start_time=now + 60 * MS)
-    charge = payments.start_span(
-        "charge", trace.set_span_in_context(call), kind=SpanKind.SERVER, start_time=now + 65 * MS
-    )
-    try:
-        raise ValueError("card expired")
-    except ValueError as error:
-        charge.record_exception(error, timestamp=now + 70 * MS)
-        charge.set_status(Status(StatusCode.ERROR, "card expired"))
-    charge.add_event("retried", {"attempt": 2}, timestamp=now + 80 * MS)
-    charge.end(now + 90 * MS)
-    call.end(now + 95 * MS)
-    request.end(now + 100 * MS)
-    return f"{request.get_span_context().trace_id:032x}"
-
-
-def until(browser: webdriver.Chrome, condition: Callable[[webdriver.Chrome], Any]) -> Any:
-    return WebDriverWait(browser, 20, ignored_exceptions=[Exception]).until(condition)
-
-
-def all_of(browser: webdriver.Chrome, selector: str) -> list[WebElement]:
-    return browser.find_elements(By.CSS_SELECTOR, selector)
-
-
-def texts(browser: webdriver.Chrome, selector: str) -> list[str]:
-    return [element.get_attribute("textContent") or "" for element in all_of(browser, selector)]
-
-
-def open_trace(browser: webdriver.Chrome, console: RunningConsole, trace_id: str) -> None:
-    browser.get(console.url)
-    until(browser, lambda b: texts(b, "#rows .name"))
-    browser.get(f"{console.otlp_endpoint}/traces/{trace_id}")
-    until(browser, lambda b: all_of(b, ".span"))
-
-
-def details(browser: webdriver.Chrome) -> dict[str, str]:
-    rows = browser.find_elements(By.CSS_SELECTOR, "#details .pairs tr")
-    return {
-        row.find_element(By.TAG_NAME, "th").get_attribute("textContent") or "": row.find_element(
-            By.TAG_NAME, "td"
-        ).get_attribute("textContent")
-        or ""
-        for row in rows
-    }
+def provider(console: RunningConsole) -> Iterator[Provider]:
+    with senders(console) as make:
+        yield make
 
 
 def test_an_empty_console_says_what_to_type_and_fills_by_itself(
-    browser: webdriver.Chrome, console: RunningConsole, provider: Callable[[str], TracerProvider]
+    browser: webdriver.Chrome, console: RunningConsole, provider: Provider
 ) -> None:
     browser.get(console.url)
     until(browser, lambda b: b.find_element(By.ID, "nothing-yet").is_displayed())
@@ -170,7 +73,7 @@ def test_an_empty_console_says_what_to_type_and_fills_by_itself(
 
 
 def test_a_click_opens_the_waterfall_and_a_span_shows_what_it_carries(
-    browser: webdriver.Chrome, console: RunningConsole, provider: Callable[[str], TracerProvider]
+    browser: webdriver.Chrome, console: RunningConsole, provider: Provider
 ) -> None:
     trace_id = send_checkout(provider)
     browser.get(console.url)
@@ -208,7 +111,7 @@ def test_a_click_opens_the_waterfall_and_a_span_shows_what_it_carries(
 
 
 def test_the_waterfall_works_from_the_keyboard(
-    browser: webdriver.Chrome, console: RunningConsole, provider: Callable[[str], TracerProvider]
+    browser: webdriver.Chrome, console: RunningConsole, provider: Provider
 ) -> None:
     open_trace(browser, console, send_checkout(provider))
 
@@ -239,7 +142,7 @@ def test_the_waterfall_works_from_the_keyboard(
 
 
 def test_a_span_whose_parent_never_came_is_a_marked_root(
-    browser: webdriver.Chrome, console: RunningConsole, provider: Callable[[str], TracerProvider]
+    browser: webdriver.Chrome, console: RunningConsole, provider: Provider
 ) -> None:
     parent = NonRecordingSpan(SpanContext(0xABC, 0xDEF, True, TraceFlags(1)))
     provider("store").get_tracer("t").start_span("late", trace.set_span_in_context(parent)).end()
@@ -250,7 +153,7 @@ def test_a_span_whose_parent_never_came_is_a_marked_root(
 
 
 def test_filters_narrow_the_list_and_stay_in_the_address(
-    browser: webdriver.Chrome, console: RunningConsole, provider: Callable[[str], TracerProvider]
+    browser: webdriver.Chrome, console: RunningConsole, provider: Provider
 ) -> None:
     send_checkout(provider)
     provider("store").get_tracer("t").start_span("GET /fine").end()
@@ -267,7 +170,7 @@ def test_filters_narrow_the_list_and_stay_in_the_address(
 
 
 def test_hostile_text_is_only_text_on_every_page(
-    browser: webdriver.Chrome, console: RunningConsole, provider: Callable[[str], TracerProvider]
+    browser: webdriver.Chrome, console: RunningConsole, provider: Provider
 ) -> None:
     span = provider(EVIL).get_tracer(EVIL).start_span(EVIL, attributes={EVIL: EVIL, "list": [EVIL]})
     span.add_event(EVIL, {EVIL: EVIL})
@@ -277,7 +180,7 @@ def test_hostile_text_is_only_text_on_every_page(
     span.end()
     browser.get(console.url)
     until(browser, lambda b: texts(b, "#rows .name") == [EVIL])
-    assert texts(browser, "select option") == ["All services", EVIL]
+    assert texts(browser, "[name=service] option") == ["All services", EVIL]
     assert not all_of(browser, "#rows img, #rows script, select img")
     open_trace(browser, console, f"{span.get_span_context().trace_id:032x}")
     assert texts(browser, "h1") == [EVIL]

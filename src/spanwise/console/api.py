@@ -3,7 +3,7 @@
 ========================  ==========================================================================
 ``GET /api/summary``      counts, slowest traces, spans by service instance
 ``GET /api/traces``       newest first; ``service``, ``name``, ``min_duration_ms``, ``errors=1``,
-                          ``limit``, ``offset``
+                          ``rating`` (that or worse), ``limit``, ``offset``
 ``GET /api/traces/{id}``  one trace, its spans in tree order
 ``GET /api/accounting``   spans stored against spans recorded, by service instance
 ``GET /healthz``          whether the process lives and its file can be read; needs no token
@@ -26,9 +26,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from spanwise.console.queries.accounting import account
+from spanwise.console.queries.services import colours, list_services
 from spanwise.console.queries.summary import summarise
 from spanwise.console.queries.trace import one_trace
-from spanwise.console.queries.traces import MAX_LIMIT, TraceFilter, list_services, list_traces
+from spanwise.console.queries.traces import MAX_LIMIT, RATINGS, TraceFilter, list_traces
 from spanwise.console.store import Store
 
 __all__ = ["api_routes", "read_filter"]
@@ -62,9 +63,11 @@ def api_routes(store: Store) -> list[Route]:
     def traces(request: Request) -> Any:
         wanted = read_filter(request)
         with store.reading() as cursor:
+            services = list_services(cursor)
             return {
                 "traces": [asdict(line) for line in list_traces(cursor, wanted)],
-                "services": list_services(cursor),
+                "services": sorted(services),
+                "colours": colours(services),
                 "limit": wanted.limit,
                 "offset": wanted.offset,
             }
@@ -72,9 +75,10 @@ def api_routes(store: Store) -> list[Route]:
     def trace(request: Request) -> Any:
         with store.reading() as cursor:
             found = one_trace(cursor, request.path_params["trace_id"].lower())
+            numbers = colours(list_services(cursor))
         if found is None:
             raise _NotFound("no span of this trace is stored")
-        return asdict(found)
+        return asdict(found) | {"colours": {service: numbers.get(service, 0) for service in found.services}}
 
     def accounting(_: Request) -> Any:
         with store.reading() as cursor:
@@ -100,14 +104,18 @@ def read_filter(request: Request) -> TraceFilter:
     """The filter in a request's query; what is left out filters nothing.
 
     Raises:
-        _BadQuery: a number is none, or negative.
+        _BadQuery: a number is none, or negative; a rating is none of ``RATINGS``.
     """
     query = request.query_params
+    rating = query.get("rating", "")
+    if rating and rating not in RATINGS:
+        raise _BadQuery(f"{rating[:40]!r} is no rating; there are {', '.join(RATINGS)}")
     return TraceFilter(
         service=query.get("service", "")[:_MAX_TEXT],
         name=query.get("name", "")[:_MAX_TEXT],
         min_duration_ms=min(_number(query.get("min_duration_ms"), 0.0), _MAX_DURATION_MS),
         errors_only=query.get("errors", "") in ("1", "true", "on"),
+        rating=rating,
         limit=int(min(_number(query.get("limit"), 100.0), MAX_LIMIT)),
         offset=int(min(_number(query.get("offset"), 0.0), 2**31)),
     )

@@ -4,6 +4,7 @@
   127.0.0.1 (DNS rebinding) can read nothing and send nothing.
 - Pages and ``/api`` need the token: in the address (``?token=``), then in a cookie, or as a bearer token.
 - ``/v1`` takes telemetry without a token from this machine, with it from any other.
+- A POST to a path that takes none is 404 and told which do: a mistyped endpoint looks like that.
 - Every answer carries a content security policy under which no text of a span can become code.
 """
 
@@ -13,6 +14,7 @@ import hmac
 import ipaddress
 import json
 import socket
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -37,6 +39,7 @@ _SECURITY_HEADERS: Final = {
 }
 # Nothing secret: our own scripts and styles, and whether the process lives.
 _OPEN_PATHS: Final = ("/static/", "/healthz")
+_READ_PATHS: Final = (*_OPEN_PATHS, "/api/", "/traces/")
 
 
 def is_loopback(host: str) -> bool:
@@ -57,10 +60,21 @@ class Guard:
         host: where the console listens.
         port: names the cookie, so that two consoles on one machine do not share it.
         refused: the page shown where the token is missing.
+        post_paths: where the receiver takes telemetry.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, host: str, port: int, refused: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        host: str,
+        port: int,
+        refused: str,
+        post_paths: Sequence[str],
+    ) -> None:
         self._app = app
+        self._post_paths = post_paths
         self._token = token
         self._cookie = f"spanwise_console_{port}"
         self._host = host.lower()
@@ -98,6 +112,9 @@ class Guard:
         if origin is not None and _netloc(origin) != host.lower():
             return _error(403, "requests from another web page (Origin) are refused")
         path = scope["path"]
+        if scope["method"] == "POST" and self._takes_none(path):
+            taken = ", ".join(self._post_paths)
+            return _error(404, f"nothing is taken at {path[:100]}; OTLP/HTTP is taken at {taken}")
         if self._token is None or path.startswith(_OPEN_PATHS):
             return None
         if path.startswith("/v1/"):
@@ -110,6 +127,10 @@ class Guard:
         if path.startswith("/api/"):
             return _error(401, "the token is needed: a cookie, or the header 'authorization: Bearer TOKEN'")
         return HTMLResponse(self._refused, 401)
+
+    def _takes_none(self, path: str) -> bool:
+        # With a slash at the end the router redirects to the path without.
+        return path.rstrip("/") not in self._post_paths and not path.startswith(_READ_PATHS)
 
     def _is_own(self, host: str) -> bool:
         name = _host_name(host)

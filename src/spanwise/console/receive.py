@@ -38,7 +38,7 @@ from spanwise.console.otlp import JSON, PROTOBUF, MalformedBody, dump, parse
 from spanwise.console.rows import Batch
 from spanwise.console.store import Store, StoreBusy
 
-__all__ = ["otlp_routes"]
+__all__ = ["OTLP_PATHS", "otlp_routes"]
 
 # Long enough for the writer to work off a full queue, short enough that a sender's own queue holds.
 _RETRY_AFTER_SECONDS: Final = "1"
@@ -67,6 +67,8 @@ _SIGNALS: Final = {
         ExportLogsServiceRequest, ExportLogsServiceResponse, decode_logs, "rejected_log_records"
     ),
 }
+#: Where telemetry is taken.
+OTLP_PATHS: Final = tuple(_SIGNALS)
 
 
 def otlp_routes(store: Store) -> list[Route]:

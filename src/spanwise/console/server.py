@@ -55,6 +55,7 @@ class RunningConsole:
         import uvicorn
 
         from spanwise.console.app import build_app
+        from spanwise.console.protocol import http_protocol
 
         port = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
@@ -69,7 +70,7 @@ class RunningConsole:
             uvicorn.Config(
                 app,
                 # h11 refuses what is not HTTP/1.1 to the letter; the speed of a parser in C is not needed.
-                http="h11",
+                http=http_protocol(self.otlp_endpoint),
                 ws="none",
                 lifespan="off",
                 loop="asyncio",

@@ -121,6 +121,53 @@ def test_answers_are_not_sent_again_while_nothing_changes(client: Any, make: Any
     assert same.headers["etag"] != one.headers["etag"]
 
 
+@pytest.mark.parametrize("path", ["/nope/v1/traces", "/", "/v1/nope", "/v1", "/v1/traces/v1/traces", "/x/"])
+def test_a_post_to_an_unknown_path_is_told_the_paths(client: Any, path: str) -> None:
+    answer = client.ask("POST", path, b"", OTLP)
+    assert answer.status == 404
+    assert "taken at /v1/traces, /v1/metrics, /v1/logs" in answer.json()["error"]
+    assert path in answer.json()["error"]
+    assert client.ask("POST", path, b"", OTLP | {"host": "evil.example"}).status == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/api/summary", 401),
+        ("POST", "/traces/1", 401),
+        ("GET", "/nope/v1/traces", 401),
+        ("POST", "/healthz", 405),
+        ("POST", "/v1/traces/", 307),
+        ("POST", "/v1/traces", 200),
+    ],
+)
+def test_known_paths_are_not_called_unknown(client: Any, method: str, path: str, status: int) -> None:
+    assert client.ask(method, path, b"", OTLP).status == status
+
+
+def test_the_api_filters_by_rating_and_refuses_words_that_are_none(client: Any, make: Any) -> None:
+    span = make.span(trace_id=40)
+    span.attributes.add(key="spanwise.rating").value.string_value = "poor"
+    client.send(make.request(span).SerializeToString())
+
+    def found(rating: str) -> set[str]:
+        return {trace["trace_id"] for trace in client.get(f"/api/traces?rating={rating}").json()["traces"]}
+
+    assert f"{40:032x}" in found("poor")
+    assert f"{40:032x}" not in found("critical")
+    answer = client.get("/api/traces?rating=bad")
+    assert (answer.status, "acceptable" in answer.json()["error"]) == (400, True)
+
+
+def test_list_and_trace_agree_on_the_colours(client: Any, make: Any) -> None:
+    for number, service in enumerate(("red", "green"), 1):
+        client.send(make.request(make.span(number, 50), service=service).SerializeToString())
+    listed = client.get("/api/traces").json()["colours"]
+    shown = client.get(f"/api/traces/{50:032x}").json()["colours"]
+    assert shown == {"green": listed["green"], "red": listed["red"]}
+    assert shown["green"] != shown["red"]
+
+
 @pytest.mark.parametrize("query", ["limit=many", "min_duration_ms=nan", "min_duration_ms=-1", "offset=inf"])
 def test_a_query_that_cannot_be_read_is_told(client: Any, query: str) -> None:
     answer = client.get(f"/api/traces?{query}")

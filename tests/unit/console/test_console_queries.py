@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanwise.console.queries.accounting import account
+from spanwise.console.queries.services import COLOURS, colours, list_services
 from spanwise.console.queries.summary import summarise
 from spanwise.console.queries.trace import one_trace
-from spanwise.console.queries.traces import TraceFilter, list_services, list_traces
+from spanwise.console.queries.traces import TraceFilter, list_traces
 from spanwise.console.rows import Batch, LogRow, ResourceRow
 from spanwise.console.store import Store
 
@@ -42,7 +43,7 @@ def listed(store: Store, **wanted: Any) -> list[str]:
 def test_the_list_is_newest_first_with_what_a_reader_needs(filled: Store) -> None:
     with filled.reading() as cursor:
         lines = list_traces(cursor, TraceFilter())
-        assert list_services(cursor) == ["pay", "store"]
+        assert list_services(cursor) == ["store", "pay"]
     assert [line.trace_id for line in lines] == ["t2", "t3", "t1"]
     one = lines[2]
     assert (one.name, one.service, one.services) == ("GET /album", "store", ["pay", "store"])
@@ -61,6 +62,11 @@ def test_the_list_is_newest_first_with_what_a_reader_needs(filled: Store) -> Non
         ({"min_duration_ms": 20}, ["t3", "t1"]),
         ({"min_duration_ms": 20.001}, ["t3"]),
         ({"errors_only": True}, ["t2"]),
+        ({"rating": "good"}, ["t1"]),
+        ({"rating": "acceptable"}, ["t1"]),
+        ({"rating": "poor"}, ["t1"]),
+        ({"rating": "critical"}, []),
+        ({"rating": "poor", "errors_only": True}, []),
         ({"service": "pay", "name": "charge", "min_duration_ms": 1}, ["t1"]),
         ({"limit": 1}, ["t2"]),
         ({"limit": 1, "offset": 1}, ["t3"]),
@@ -69,6 +75,42 @@ def test_the_list_is_newest_first_with_what_a_reader_needs(filled: Store) -> Non
 )
 def test_filters(filled: Store, wanted: dict[str, Any], found: list[str]) -> None:
     assert listed(filled, **wanted) == found
+
+
+def test_a_rating_finds_that_and_worse_before_the_page_is_cut(store: Store, make: Any) -> None:
+    ratings = ["", "good", "acceptable", "poor", "critical"]
+    rows = [
+        make.row(f"{word}{n}", f"{word or 'unrated'}{n}", rating=word, start_ns=n)
+        for word in ratings
+        for n in range(3)
+    ]
+    store.submit(make.batch(*rows), 1).result(20)
+    for number, word in enumerate(ratings):
+        found = {line.rstrip("012") for line in listed(store, rating=word)}
+        assert found == {item or "unrated" for item in ratings[number:]}
+    assert listed(store, rating="critical", limit=2) == ["critical2", "critical1"]
+
+
+def test_a_service_keeps_its_colour_when_others_join_and_no_two_share_one(store: Store, make: Any) -> None:
+    seen: dict[str, int] = {}
+    for number in range(COLOURS):
+        batch = make.batch(make.row(str(number)))
+        name = f"service-{99 - number}"  # later ones sort first
+        batch.resources = [ResourceRow(name, name, "i", "{}")]
+        store.submit(batch, 1).result(20)
+        with store.reading() as cursor:
+            found = colours(list_services(cursor))
+        assert seen.items() <= found.items()
+        seen = found
+    assert sorted(seen.values()) == list(range(COLOURS))
+
+
+def test_the_colour_follows_from_the_name_and_more_services_than_colours_are_fine() -> None:
+    many = [f"s{number}" for number in range(200)]
+    alone = {name: colours([name])[name] for name in many}
+    assert len(set(alone.values())) == COLOURS
+    assert set(colours(many).values()) == set(range(COLOURS))
+    assert colours([*many, "last"])["last"] == colours(["last"])["last"]
 
 
 def test_one_trace_is_in_tree_order_with_offsets(filled: Store) -> None:
@@ -99,7 +141,7 @@ def test_exceptions_events_ratings_and_logs_reach_their_span(store: Store, make:
         '"exception.message":"no","exception.stacktrace":"at line 1"}},'
         '{"name":"cache miss","time_ns":"2000000","attributes":{}}]'
     )
-    attributes = '{"spanwise.rating":"poor","spanwise.rating.rule":"db.client"}'
+    attributes = '{"spanwise.rating":"poor","spanwise.rating.rule":"db.client","spanwise.rating.limit":0.5}'
     batch = make.batch(make.row("a", events=events, attributes=attributes, rating="poor"))
     for span_id in ("a", "elsewhere"):
         log = LogRow("t", span_id, 1_500_000, 13, "", "", "low disk", "store", "i-1", "r", "s", "{}")
@@ -115,6 +157,7 @@ def test_exceptions_events_ratings_and_logs_reach_their_span(store: Store, make:
         ("cache miss", 1.0, False),
     ]
     assert (span.rating, span.rating_rule) == ("poor", "db.client")
+    assert span.units == {"spanwise.rating.limit": "s"}
     assert [(log["body"], log["severity"]) for log in span.logs] == [("low disk", "13")]
     assert len(trace.logs) == 1
 
@@ -128,7 +171,7 @@ def test_any_shape_of_parents_shows_every_span_once(parents: list[int | None]) -
     def view(number: int, parent: int | None) -> SpanView:
         return SpanView(
             str(number), "" if parent is None else str(parent), "", "", "", "", "", "", "", "", "", "0", 0.0,
-            0.0, {}, {}, [], [], [], 0,
+            0.0, {}, {}, {}, [], [], [], 0,
         )  # fmt: skip
 
     spans = {str(number): view(number, parent) for number, parent in enumerate(parents)}

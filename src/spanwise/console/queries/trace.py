@@ -17,6 +17,8 @@ __all__ = ["MAX_SPANS", "SpanView", "TraceView", "one_trace"]
 # More rows than a reader can use; a browser still lays them out in under a second.
 MAX_SPANS: Final = 10_000
 _MAX_LOGS: Final = 5_000
+# Figures that a name alone does not explain; limits are in the seconds of the thresholds file.
+_UNITS: Final = {names.RATING_LIMIT: "s"}
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class SpanView:
         orphan: it names a parent that is not there.
         offset_ms: from the start of the trace.
         rating: the verdict of the thresholds file; empty where the span was not rated.
+        units: the unit of each attribute that has one, by its name.
         exceptions: type, message and stack trace of each exception event.
     """
 
@@ -46,6 +49,7 @@ class SpanView:
     offset_ms: float
     duration_ms: float
     attributes: dict[str, Any]
+    units: dict[str, str]
     resource: dict[str, Any]
     events: list[dict[str, Any]]
     exceptions: list[dict[str, str]]
@@ -147,6 +151,7 @@ def _view(row: tuple[Any, ...], trace_start: int) -> SpanView:
         offset_ms=(row[10] - trace_start) / 1e6,
         duration_ms=(row[11] - row[10]) / 1e6,
         attributes=attributes,
+        units={name: unit for name, unit in _UNITS.items() if name in attributes},
         resource=json.loads(row[13]) if row[13] else {},
         events=events,
         exceptions=[_exception(event["attributes"]) for event in events if event["exception"]],

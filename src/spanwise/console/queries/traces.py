@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["MAX_LIMIT", "TraceFilter", "TraceLine", "list_services", "list_traces"]
+__all__ = ["MAX_LIMIT", "RATINGS", "TraceFilter", "TraceLine", "list_traces"]
 
 MAX_LIMIT: Final = 500
+#: The words of the thresholds file, worst last; unrated is better than all.
+RATINGS: Final = ("good", "acceptable", "poor", "critical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class TraceFilter:
         name: traces with a span whose name contains this, in any case; empty for any.
         min_duration_ms: traces that took at least this long.
         errors_only: traces with a failed span.
+        rating: traces with a span rated this or worse, one of ``RATINGS``; empty for any.
         limit: at most this many, up to ``MAX_LIMIT``.
         offset: leave out this many of the newest.
     """
@@ -30,6 +33,7 @@ class TraceFilter:
     name: str = ""
     min_duration_ms: float = 0.0
     errors_only: bool = False
+    rating: str = ""
     limit: int = 100
     offset: int = 0
 
@@ -58,7 +62,7 @@ class TraceLine:
     rating: str
 
 
-# Worst last: max() picks the worst. The words are those of the thresholds file.
+# Numbers in the order of RATINGS, from 1: max() picks the worst.
 _SQL: Final = """
 with traces as (
   select
@@ -83,7 +87,7 @@ select trace_id, coalesce(root_name, first_name), coalesce(root_service, first_s
   root_name is not null, start_ns, end_ns - start_ns, spans, errors,
   ['', 'good', 'acceptable', 'poor', 'critical'][worst + 1]
 from traces
-where (end_ns - start_ns) >= $least and (not $errors_only or errors > 0)
+where (end_ns - start_ns) >= $least and (not $errors_only or errors > 0) and worst >= $worst
 order by start_ns desc, trace_id
 limit $limit offset $offset
 """
@@ -98,6 +102,7 @@ def list_traces(cursor: duckdb.DuckDBPyConnection, wanted: TraceFilter) -> list[
             "name": wanted.name,
             "least": round(wanted.min_duration_ms * 1e6),
             "errors_only": wanted.errors_only,
+            "worst": RATINGS.index(wanted.rating) + 1 if wanted.rating else 0,
             "limit": min(max(wanted.limit, 1), MAX_LIMIT),
             "offset": max(wanted.offset, 0),
         },
@@ -108,9 +113,3 @@ def list_traces(cursor: duckdb.DuckDBPyConnection, wanted: TraceFilter) -> list[
         )
         for trace_id, name, service, services, complete, start, duration, spans, errors, rating in found
     ]
-
-
-def list_services(cursor: duckdb.DuckDBPyConnection) -> list[str]:
-    """Every service that has sent anything, sorted."""
-    found = cursor.execute("select distinct service from resources order by service").fetchall()
-    return [row[0] for row in found]

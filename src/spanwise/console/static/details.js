@@ -1,6 +1,6 @@
 // The panel beside the waterfall: everything one span carries.
 import { el } from "./dom.js";
-import { clock, colour, count, duration, serviceName, valueText } from "./format.js";
+import { clock, colour, count, duration, serviceName, valueText, zone } from "./format.js";
 
 export function showDetails(panel, span, close) {
   panel.replaceChildren(
@@ -15,14 +15,14 @@ export function showDetails(panel, span, close) {
     ),
     ...problems(span),
     el("h3", {}, "Attributes"),
-    pairs(span.attributes, "none"),
+    pairs(span.attributes, "none", span.units),
     ...events(span),
     ...logs(span),
     ...links(span),
     folded("Span", {
       "span id": span.span_id,
       "parent id": span.parent_id || "none (root)",
-      started: clock(span.start_unix_nano),
+      started: `${clock(span.start_unix_nano)} ${zone(span.start_unix_nano)}`,
       instrumentation: span.scope || "not named",
       "dropped by limits": count(span.dropped),
     }),
@@ -40,10 +40,10 @@ export function hideDetails(panel) {
   panel.replaceChildren();
 }
 
-function pairs(values, nothing) {
+function pairs(values, nothing, units = {}) {
   const keys = Object.keys(values).sort();
   if (!keys.length) return el("p", { class: "quiet" }, nothing);
-  return el("table", { class: "pairs" }, el("tbody", {}, ...keys.map((key) => el("tr", {}, el("th", { scope: "row" }, ...breakable(key)), el("td", {}, valueText(values[key]))))));
+  return el("table", { class: "pairs" }, el("tbody", {}, ...keys.map((key) => el("tr", {}, el("th", { scope: "row" }, ...breakable(key)), el("td", {}, Object.hasOwn(units, key) ? `${valueText(values[key])} ${units[key]}` : valueText(values[key]))))));
 }
 
 // A dotted name may break after its dots and underscores, not in the middle of a word.
@@ -53,7 +53,14 @@ function breakable(name) {
 
 function problems(span) {
   const shown = span.exceptions.map((item) =>
-    el("div", { class: "problem" }, el("strong", {}, item.type || "Exception"), item.message, item.stacktrace && el("pre", { tabindex: 0 }, item.stacktrace)),
+    el(
+      "div",
+      { class: "problem" },
+      el("strong", {}, item.type || "Exception"),
+      item.message && el("p", {}, item.message),
+      item.stacktrace && el("h4", {}, "Stack trace"),
+      item.stacktrace && el("pre", {}, item.stacktrace),
+    ),
   );
   if (!shown.length && span.status === "error" && span.status_message) shown.push(el("div", { class: "problem" }, span.status_message));
   return shown;

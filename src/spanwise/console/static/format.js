@@ -21,22 +21,38 @@ export const count = (value) => value.toLocaleString("en");
 const dateOf = (nanos) => new Date(Number(BigInt(nanos) / 1_000_000n));
 const pad = (value, width = 2) => String(value).padStart(width, "0");
 
-/** Local time to the millisecond; with the day where it is not today. */
+const timeOf = (when) => `${pad(when.getHours())}:${pad(when.getMinutes())}:${pad(when.getSeconds())}`;
+
+/** Local time of this moment, to the second. */
+export const now = () => timeOf(new Date());
+
+/** Local date and time to the millisecond. */
 export function clock(nanos) {
   const when = dateOf(nanos);
-  const time = `${pad(when.getHours())}:${pad(when.getMinutes())}:${pad(when.getSeconds())}.${pad(when.getMilliseconds(), 3)}`;
-  if (when.toDateString() === new Date().toDateString()) return time;
-  return `${when.getFullYear()}-${pad(when.getMonth() + 1)}-${pad(when.getDate())} ${time}`;
+  return `${when.getFullYear()}-${pad(when.getMonth() + 1)}-${pad(when.getDate())} ${timeOf(when)}.${pad(when.getMilliseconds(), 3)}`;
 }
 
-export const iso = (nanos) => dateOf(nanos).toISOString();
+/** The zone that `clock` shows at that time, as UTC+01:00: a summer's trace is not in winter's zone. */
+export function zone(nanos) {
+  const minutes = -dateOf(nanos).getTimezoneOffset();
+  const size = Math.abs(minutes);
+  return `UTC${minutes < 0 ? "−" : "+"}${pad(Math.floor(size / 60))}:${pad(size % 60)}`;
+}
+
+/** Date, time and zone, and the same in UTC: what a tooltip has room for. */
+export function exactTime(nanos) {
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  return `${clock(nanos)} ${zone(nanos)}${name ? ` (${name})` : ""}\n${dateOf(nanos).toISOString()}`;
+}
+
+// From the console's answers, which see every service: a page alone cannot tell which colours are taken.
+let colours = {};
+export function useColours(found) {
+  colours = found;
+}
 
 /** The colour class of a service: the same name has the same colour on every page. */
-export function colour(service) {
-  let hash = 2166136261;
-  for (const character of service) hash = Math.imul(hash ^ character.codePointAt(0), 16777619) >>> 0;
-  return `c${((hash ^ (hash >>> 15)) >>> 0) % 8}`;
-}
+export const colour = (service) => `c${Object.hasOwn(colours, service) ? colours[service] : 0}`;
 
 export const serviceName = (service) => service || "(unnamed)";
 

@@ -1,7 +1,7 @@
 // The list of traces: filters in the address bar, rows that refresh themselves.
 import { byId, el } from "./dom.js";
-import { clock, colour, count, duration, iso, serviceName } from "./format.js";
-import { hideToken, lamp, poll } from "./poll.js";
+import { clock, colour, count, duration, exactTime, serviceName, useColours, zone } from "./format.js";
+import { hideToken, lamp, pauseButton, poll } from "./poll.js";
 
 const PAGE = 50;
 const form = byId("filters");
@@ -14,6 +14,8 @@ restore(new URLSearchParams(location.search));
 function restore(query) {
   for (const name of ["name", "min_duration_ms"]) form.elements[name].value = query.get(name) ?? "";
   form.elements.errors.checked = query.get("errors") === "1";
+  form.elements.rating.value = query.get("rating") ?? "";
+  if (form.elements.rating.selectedIndex < 0) form.elements.rating.value = ""; // no such rating
   const service = query.get("service") ?? "";
   if (service) form.elements.service.append(el("option", { value: service }, service));
   form.elements.service.value = service;
@@ -33,7 +35,8 @@ const address = () => {
   return `/api/traces?${wanted}`;
 };
 
-function show({ traces, services }) {
+function show({ traces, services, colours }) {
+  useColours(colours);
   const filtered = [...query().keys()].length > 0;
   sections.found.hidden = traces.length === 0;
   sections.none.hidden = traces.length > 0 || !filtered;
@@ -63,14 +66,19 @@ function row(trace, longest) {
   return el(
     "tr",
     { on: { click: (event) => open(event, link) } },
-    el("td", { title: iso(trace.start_unix_nano) }, clock(trace.start_unix_nano)),
+    el("td", { class: "started", title: exactTime(trace.start_unix_nano) }, clock(trace.start_unix_nano)),
     el(
       "td",
       { class: colour(trace.service) },
-      el("span", { class: "dot", title: serviceName(trace.service) }),
-      el("a", { class: "name", href: link, "data-trace-id": trace.trace_id, title: trace.name }, trace.name || "(no name)"),
-      trace.rating && trace.rating !== "good" && el("span", { class: `badge ${trace.rating}` }, trace.rating),
-      !trace.complete && el("span", { class: "badge mark", title: "The root span has not arrived" }, "no root yet"),
+      el(
+        "div",
+        { class: "what" },
+        el("span", { class: "dot", title: serviceName(trace.service) }),
+        el("a", { class: "name", href: link, "data-trace-id": trace.trace_id, title: trace.name }, trace.name || "(no name)"),
+        trace.rating && trace.rating !== "good" && el("span", { class: `badge ${trace.rating}`, title: "The worst rating of its spans" }, trace.rating),
+        !trace.complete && el("span", { class: "badge mark", title: "The root span has not arrived" }, "no root yet"),
+      ),
+      el("div", { class: "small-started", title: exactTime(trace.start_unix_nano) }, clock(trace.start_unix_nano)),
     ),
     el(
       "td",
@@ -99,23 +107,38 @@ function totals(summary) {
   byId("total-traces").textContent = count(summary.traces);
   byId("total-spans").textContent = count(summary.spans);
   byId("total-errors").textContent = count(summary.errors);
+  byId("total-points").textContent = count(summary.points);
+  byId("total-logs").textContent = count(summary.logs);
+  byId("others").hidden = summary.points + summary.logs === 0;
   byId("total-errors").classList.toggle("bad", summary.errors > 0);
 }
 
+for (const node of document.querySelectorAll(".zone")) node.textContent = zone(BigInt(Date.now()) * 1_000_000n);
+pauseButton();
+keepAddress();
 const again = poll(address, show, lamp(byId("live")));
 poll(() => "/api/summary", totals);
 
 function changed() {
   const wanted = query().toString();
   history.replaceState(null, "", wanted ? `/?${wanted}` : "/");
+  keepAddress();
   again();
 }
+
+// So that a trace's way back leads to the list as it was filtered.
+function keepAddress() {
+  sessionStorage.setItem("list", location.search);
+}
 let typing = 0;
-form.addEventListener("input", () => {
-  offset = 0;
-  clearTimeout(typing);
-  typing = setTimeout(changed, 150);
-});
+// Both: a choice that is made by a program, an assistive one say, may only tell of the change.
+for (const name of ["input", "change"]) {
+  form.addEventListener(name, () => {
+    offset = 0;
+    clearTimeout(typing);
+    typing = setTimeout(changed, 150);
+  });
+}
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => {
   offset = 0;

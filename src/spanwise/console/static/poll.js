@@ -1,6 +1,11 @@
 // Asking again: every two seconds while the page is looked at, with the ETag of the last answer.
+import { byId } from "./dom.js";
+import { now } from "./format.js";
 
 const INTERVAL_MS = 2000;
+const polls = []; // of this page; the pause button holds them all
+let paused = false;
+let heard = "";
 
 /** Remove the token from the address bar once it is in the cookie: it should not be bookmarked or pasted. */
 export function hideToken() {
@@ -36,16 +41,26 @@ export function poll(address, changed, live) {
         changed(data);
       }
       etag = answer.headers.get("ETag") ?? "";
-      live?.(true, "live");
+      heard = now();
+      live?.("on", "live");
+      if (paused) tellPaused();
     } catch (error) {
       if (mine !== turn) return;
-      live?.(false, error instanceof TypeError ? "console not reachable" : error.message);
+      live?.("off", error instanceof TypeError ? "console not reachable" : error.message);
     }
-    if (!document.hidden) timer = setTimeout(ask, INTERVAL_MS);
+    if (!document.hidden && !paused) timer = setTimeout(ask, INTERVAL_MS);
   }
 
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) ask();
+    if (!document.hidden && !paused) ask();
+  });
+  polls.push({
+    resume: ask,
+    hold() {
+      turn += 1; // an answer that is under way must not change the page any more
+      clearTimeout(timer);
+      live?.("paused", "paused");
+    },
   });
   ask();
   return ask;
@@ -53,9 +68,26 @@ export function poll(address, changed, live) {
 
 /** Shows in the header whether the page still hears from the console. */
 export function lamp(node) {
-  return (on, text) => {
+  return (state, text) => {
+    if (paused && state === "on") [state, text] = ["paused", "paused"];
     if (node.textContent !== text) node.textContent = text;
-    node.classList.toggle("on", on);
-    node.classList.toggle("off", !on);
+    for (const name of ["on", "off", "paused"]) node.classList.toggle(name, name === state);
   };
+}
+
+/** The button that stops the page from changing under the reader, and the note that it is stopped. */
+export function pauseButton() {
+  const button = byId("pause");
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    paused = !paused;
+    button.textContent = paused ? "Resume" : "Pause";
+    byId("paused").hidden = !paused;
+    if (paused) tellPaused();
+    for (const one of polls) paused ? one.hold() : one.resume();
+  });
+}
+
+function tellPaused() {
+  byId("paused").textContent = `Paused: this page shows what had arrived by ${heard || "now"}. What arrives meanwhile is kept; press Resume to see it.`;
 }

@@ -1,11 +1,12 @@
 // One trace: head, waterfall, details; refreshes itself while spans still arrive.
 import { byId } from "./dom.js";
-import { clock, count, duration, iso } from "./format.js";
+import { clock, count, duration, exactTime, useColours, zone } from "./format.js";
 import { hideDetails, showDetails } from "./details.js";
-import { hideToken, lamp, poll } from "./poll.js";
+import { hideToken, lamp, pauseButton, poll } from "./poll.js";
 import { Waterfall } from "./waterfall.js";
 
 hideToken();
+byId("back").href = `/${sessionStorage.getItem("list") ?? ""}`;
 const traceId = byId("trace").dataset.traceId;
 const split = byId("split");
 const waterfall = new Waterfall(byId("tree"), byId("ruler"), byId("legend"), choose, close);
@@ -14,6 +15,8 @@ function choose(span) {
   split.classList.add("open");
   showDetails(byId("details"), span, close);
   history.replaceState(null, "", `#${span.span_id}`);
+  // On a narrow page the details are below the waterfall, where a click would seem to do nothing.
+  if (matchMedia("(max-width: 900px)").matches) byId("details").scrollIntoView();
 }
 
 function close() {
@@ -26,10 +29,11 @@ function close() {
 
 let first = true;
 function show(trace) {
+  useColours(trace.colours);
   document.title = `${trace.name} · spanwise`;
   byId("trace-name").textContent = trace.name || "(no name)";
-  byId("trace-started").textContent = clock(trace.start_unix_nano);
-  byId("trace-started").title = iso(trace.start_unix_nano);
+  byId("trace-started").textContent = `${clock(trace.start_unix_nano)} ${zone(trace.start_unix_nano)}`;
+  byId("trace-started").title = exactTime(trace.start_unix_nano);
   byId("trace-duration").textContent = duration(trace.duration_ms);
   byId("trace-spans").textContent = count(trace.spans.length);
   byId("trace-errors").textContent = count(trace.errors);
@@ -49,4 +53,5 @@ function note(trace) {
   byId("trace-note").hidden = parts.length === 0;
 }
 
+pauseButton();
 poll(() => `/api/traces/${traceId}`, show, lamp(byId("live")));

@@ -3,6 +3,7 @@ import { el } from "./dom.js";
 import { colour, duration, serviceName } from "./format.js";
 
 const INDENT_PX = 14;
+const GAP_PX = 6;
 const MAX_INDENT = 24; // deeper spans keep this indent, so that their names stay readable
 
 export class Waterfall {
@@ -14,6 +15,8 @@ export class Waterfall {
     this.selected = "";
     tree.addEventListener("click", (event) => this.clicked(event));
     tree.addEventListener("keydown", (event) => this.pressed(event));
+    // What fits beside what depends on the width: of the window, and of the panel of details beside.
+    new ResizeObserver(() => this.fit()).observe(ruler);
   }
 
   show(trace) {
@@ -21,18 +24,32 @@ export class Waterfall {
     const hadFocus = this.tree.contains(document.activeElement);
     this.rows = new Map(trace.spans.map((span) => [span.span_id, this.row(span, trace.duration_ms || 1e-6)]));
     this.tree.replaceChildren(...this.rows.values());
-    this.drawRuler(trace.duration_ms);
+    this.total = trace.duration_ms;
+    this.fit();
     this.legend.replaceChildren(...trace.services.map((service) => el("span", { class: colour(service) }, el("span", { class: "dot" }), serviceName(service))));
     if (!this.rows.has(this.current)) this.current = trace.spans[0]?.span_id ?? "";
     this.refresh();
     if (hadFocus) this.rows.get(this.current)?.focus();
   }
 
-  drawRuler(total) {
-    const marks = [0, 25, 50, 75, 100].map((percent) =>
-      el("span", { class: percent === 100 ? "last" : undefined, style: { left: `${percent}%` } }, duration((total * percent) / 100)),
+  /** Figures of the axis and of the bars where they have room at this width. */
+  fit() {
+    if (!this.spans) return;
+    // As fine an axis as fits; two marks always do.
+    [4, 2, 1].some((steps) => this.drawRuler(steps));
+    const lane = this.ruler.clientWidth;
+    for (const time of this.tree.querySelectorAll(".time")) placeTime(time, lane);
+  }
+
+  /** Draws the axis in so many steps; tells whether its figures stay apart. */
+  drawRuler(steps) {
+    const marks = Array.from({ length: steps + 1 }, (_, index) =>
+      el("span", { class: index === steps ? "last" : undefined, style: { left: `${(100 * index) / steps}%` } }, duration((this.total * index) / steps)),
     );
     this.ruler.replaceChildren(...marks);
+    this.tree.style.setProperty("--steps", steps);
+    const places = marks.map((mark) => mark.getBoundingClientRect());
+    return places.every((place, index) => index === 0 || places[index - 1].right + GAP_PX <= place.left);
   }
 
   row(span, total) {
@@ -55,7 +72,7 @@ export class Waterfall {
       { class: "lane" },
       el("span", { class: "bar", style: { left: `min(${left}%, calc(100% - 2px))`, width: `${width}%` } }),
       ...span.exceptions.map((_, index) => tick(span, index, total)),
-      timeLabel(left, width, duration(span.duration_ms)),
+      el("span", { class: "time", "data-from": left, "data-to": left + width }, duration(span.duration_ms)),
     );
     return el(
       "div",
@@ -152,10 +169,14 @@ function tick(span, index, total) {
   return el("span", { class: "tick", style: { left: `${at}%` }, title: span.exceptions[index].type });
 }
 
-// Behind the bar where there is room, else before it, else inside at its end.
-function timeLabel(left, width, text) {
-  const end = left + width;
-  if (end < 84) return el("span", { class: "time", style: { left: `${end}%` } }, text);
-  if (left > 16) return el("span", { class: "time before", style: { left: `${left}%` } }, text);
-  return el("span", { class: "time inside", style: { left: `${Math.min(end, 100)}%` } }, text);
+// Behind the bar where there is room, else before it, else on it at its end. The width is guessed from the
+// number of characters: measuring thousands of labels would lay the page out again for each.
+function placeTime(time, lane) {
+  const room = time.textContent.length * 7.5 + 12;
+  const from = Number(time.dataset.from);
+  const to = Math.min(Number(time.dataset.to), 100);
+  const behind = (lane * (100 - to)) / 100 >= room;
+  const before = !behind && (lane * from) / 100 >= room;
+  time.className = behind ? "time" : before ? "time before" : "time inside";
+  time.style.setProperty("left", `${before ? from : to}%`);
 }
