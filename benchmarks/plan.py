@@ -72,7 +72,7 @@ WORKLOADS: Mapping[str, Workload] = {
             "encode_cost",
             "Encoding a span with 8 attributes to OTLP bytes",
             "µs of CPU",
-            (Figure("process", "a span"),),
+            (Figure("process", "the arm's own span"), Figure("foreign", "a span of the stock SDK")),
             "5120",
             "20480",
             launched=False,

@@ -34,7 +34,7 @@ class Keep(SpanProcessor):
 
 
 def batches(count: int, kind: type[TracerProvider]) -> Iterator[list[Any]]:
-    """Spans in pairs of parent and child, a request's worth at a time, just ended, as an exporter gets them."""
+    """Spans in pairs of parent and child, a request's worth at a time, just ended, as exporters get them."""
     keep = Keep()
     provider = kind(resource=Resource.create({"service.name": "bench"}))
     provider.add_span_processor(keep)
@@ -67,10 +67,12 @@ def ways() -> dict[str, tuple[type[TracerProvider], Encode]]:
 
 def cost(encode: Encode, kind: type[TracerProvider], count: int) -> tuple[float, float]:
     """Each span's first encoding, after a warm-up with others: microseconds and bytes a span."""
-    for batch in batches(4 * BATCH, kind):
-        encode(batch)
+    warm = 4
     meter, size, encoded = Meter(), 0, 0
-    for batch in batches(count, kind):
+    for number, batch in enumerate(batches(warm * BATCH + count, kind)):
+        if number < warm:
+            encode(batch)
+            continue
         with meter:
             body = encode(batch)
         size += len(body)
