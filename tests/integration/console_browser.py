@@ -56,9 +56,11 @@ def watched(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     """The browser for one test, which must end without a message and without anything the policy stopped."""
     chromium.get_log("browser")
     yield chromium
-    assert chromium.execute_script("return window.violations") == []
+    stopped = chromium.execute_script("return window.violations")
+    assert stopped == [], stopped
     assert chromium.execute_script("return window.pwned") is None
-    assert [entry["message"] for entry in chromium.get_log("browser")] == []
+    told = [entry["message"] for entry in chromium.get_log("browser")]
+    assert told == [], told
     chromium.get("about:blank")
     chromium.delete_all_cookies()
 

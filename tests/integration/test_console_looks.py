@@ -57,7 +57,9 @@ def chromium() -> Iterator[webdriver.Chrome]:
 
 
 @pytest.fixture
-def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+def browser(chromium: webdriver.Chrome, console: RunningConsole) -> Iterator[webdriver.Chrome]:
+    # The console ends after the page is left: a page that asks a console that is gone says so in its log.
+    assert console.url
     with watched(chromium) as driver:
         yield driver
 
@@ -346,3 +348,15 @@ def test_the_limit_of_a_rating_has_its_unit(
     until(browser, lambda b: "SELECT album" in b.find_element(By.ID, "details").text)
     shown = details(browser)
     assert (shown["spanwise.rating.limit"], shown["spanwise.rating"]) == ("0.05 s", "poor")
+
+
+def test_the_badge_of_a_rating_has_the_colour_of_its_word(
+    browser: webdriver.Chrome, console: RunningConsole, provider: Provider
+) -> None:
+    words = {"spanwise.rating": "critical", "spanwise.rating.rule": "auth"}
+    span = provider("store").get_tracer("t").start_span("slow", attributes=words)
+    span.end()
+    open_trace(browser, console, f"{span.get_span_context().trace_id:032x}")
+    all_of(browser, ".span")[0].click()
+    badge = until(browser, lambda b: b.find_element(By.CSS_SELECTOR, "#details .badge"))
+    assert (badge.text, badge.get_attribute("class")) == ("critical: auth", "badge critical")

@@ -45,7 +45,9 @@ def chromium() -> Iterator[webdriver.Chrome]:
 
 
 @pytest.fixture
-def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+def browser(chromium: webdriver.Chrome, console: RunningConsole) -> Iterator[webdriver.Chrome]:
+    # The console ends after the page is left: a page that asks a console that is gone says so in its log.
+    assert console.url
     with watched(chromium) as driver:
         yield driver
 

@@ -1,6 +1,6 @@
 // The panel beside the waterfall: everything one span carries.
 import { el } from "./dom.js";
-import { clock, colour, count, duration, serviceName, valueText, zone } from "./format.js";
+import { clock, colour, count, duration, knownRating, serviceName, valueText, zone } from "./format.js";
 
 export function showDetails(panel, span, close) {
   panel.replaceChildren(
@@ -10,7 +10,7 @@ export function showDetails(panel, span, close) {
       "p",
       { class: "line" },
       span.status !== "unset" && el("span", { class: `badge ${span.status === "ok" ? "good" : "error"}` }, span.status),
-      span.rating && el("span", { class: `badge ${span.rating === "good" ? "good" : "poor"}` }, span.rating_rule ? `${span.rating}: ${span.rating_rule}` : span.rating),
+      span.rating && el("span", { class: `badge ${knownRating(span.rating)}` }, span.rating_rule ? `${span.rating}: ${span.rating_rule}` : span.rating),
       span.orphan && el("span", { class: "badge mark" }, "parent missing"),
     ),
     ...problems(span),

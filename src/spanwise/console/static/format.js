@@ -54,6 +54,9 @@ export function useColours(found) {
 /** The colour class of a service: the same name has the same colour on every page. */
 export const colour = (service) => `c${Object.hasOwn(colours, service) ? colours[service] : 0}`;
 
+/** The badge class of a rating; none for a word that a sender made up. */
+export const knownRating = (rating) => (["good", "acceptable", "poor", "critical"].includes(rating) ? rating : "");
+
 export const serviceName = (service) => service || "(unnamed)";
 
 export function valueText(value) {

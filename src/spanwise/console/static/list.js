@@ -1,6 +1,6 @@
 // The list of traces: filters in the address bar, rows that refresh themselves.
 import { byId, el } from "./dom.js";
-import { clock, colour, count, duration, exactTime, serviceName, useColours, zone } from "./format.js";
+import { clock, colour, count, duration, exactTime, knownRating, serviceName, useColours, zone } from "./format.js";
 import { hideToken, lamp, pauseButton, poll } from "./poll.js";
 
 const PAGE = 50;
@@ -75,7 +75,7 @@ function row(trace, longest) {
         { class: "what" },
         el("span", { class: "dot", title: serviceName(trace.service) }),
         el("a", { class: "name", href: link, "data-trace-id": trace.trace_id, title: trace.name }, trace.name || "(no name)"),
-        trace.rating && trace.rating !== "good" && el("span", { class: `badge ${trace.rating}`, title: "The worst rating of its spans" }, trace.rating),
+        trace.rating && trace.rating !== "good" && el("span", { class: `badge ${knownRating(trace.rating)}`, title: "The worst rating of its spans" }, trace.rating),
         !trace.complete && el("span", { class: "badge mark", title: "The root span has not arrived" }, "no root yet"),
       ),
       el("div", { class: "small-started", title: exactTime(trace.start_unix_nano) }, clock(trace.start_unix_nano)),

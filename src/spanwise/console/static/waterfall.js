@@ -1,6 +1,6 @@
 // The waterfall: a tree of spans by depth, and bars by offset and duration.
 import { el } from "./dom.js";
-import { colour, duration, serviceName } from "./format.js";
+import { colour, duration, knownRating, serviceName } from "./format.js";
 
 const INDENT_PX = 14;
 const GAP_PX = 6;
@@ -63,7 +63,7 @@ export class Waterfall {
       el("span", { class: "dot" }),
       el("span", { class: "text", title: span.name }, span.name || "(no name)"),
       span.status === "error" && el("span", { class: "badge error" }, "error"),
-      span.rating && el("span", { class: `badge ${known(span.rating)}`, title: span.rating_rule || undefined }, span.rating),
+      span.rating && el("span", { class: `badge ${knownRating(span.rating)}`, title: span.rating_rule || undefined }, span.rating),
       span.orphan && el("span", { class: "badge mark", title: `Parent ${span.parent_id} did not arrive` }, "parent missing"),
       el("span", { class: "kind" }, span.kind === "internal" || span.kind === "unspecified" ? "" : span.kind),
     );
@@ -160,8 +160,6 @@ export class Waterfall {
     this.rows.get(span.span_id).focus();
   }
 }
-
-const known = (rating) => (["good", "acceptable", "poor", "critical"].includes(rating) ? rating : "");
 
 function tick(span, index, total) {
   const events = span.events.filter((event) => event.exception);
