@@ -67,4 +67,4 @@ def test_installed_alone_it_works(wheel: Path, tmp_path: Path) -> None:
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
         assert expected in ran.stdout
-    assert "spanwise: unknown_service" in ran.stderr
+    assert ": service unknown_service" in ran.stderr
