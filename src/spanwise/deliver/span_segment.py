@@ -36,6 +36,8 @@ _PREFIXES = tuple(RECORD + varint(length) for length in range(1024))
 # before it is by the number of spans that the setting promises.
 _BYTES_A_SPAN = 512
 _LEAST = 16 * CHUNK
+# In one request: 4 MiB, the default limit of gRPC receivers and of many proxies in front of any.
+_MOST_CHUNKS = 4 * 1024 * 1024 // CHUNK
 _EMPTY = Chunk(0, 0, 0)  # has no room: the first span of a lane takes a real one
 
 
@@ -254,7 +256,9 @@ class SpanSegment:
                     lane.chunk = _EMPTY
         taken: list[tuple[_Lane, Chunk]] = []
         total = 0
-        while self._ready and (not taken or total + self._ready[0][1].count <= self._batch):
+        while self._ready and (
+            not taken or (total + self._ready[0][1].count <= self._batch and len(taken) < _MOST_CHUNKS)
+        ):
             taken.append(self._ready.popleft())
             total += taken[-1][1].count
         return taken

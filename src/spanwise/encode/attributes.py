@@ -22,7 +22,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from spanwise.encode.memo import Memo, integer, pair
+from spanwise.encode.memo import Memo
+from spanwise.encode.pairs import integer, pair
 from spanwise.encode.varint import varint
 from spanwise.encode.wire import double, nested, repeated, utf8
 

@@ -11,6 +11,7 @@ What bounds it:
 - A key that holds ``MAX_VALUES`` values is emptied alone. After ``MAX_INSERTIONS`` the whole memo is:
   dropping rather than refusing, since what an application repeats changes while it runs, and a memo
   that is full of yesterday's values would never help again. What is hot comes back at once.
+- A key whose values never come again is no longer looked up at all: see ``memo_values``.
 - Insertions are counted, not entries: they are never fewer, and the counter needs no lock.
 
 Threads share it without a lock: each step is one operation on one dictionary. The worst a race does
@@ -23,8 +24,19 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
+from spanwise.encode.memo_values import (
+    MAX_TEXT,
+    MAX_VALUES,
+    FloatValues,
+    IntegerValues,
+    TextValues,
+    Values,
+    booleans,
+    nothing,
+)
+from spanwise.encode.pairs import key_field, pair
 from spanwise.encode.varint import varint
-from spanwise.encode.wire import double, utf8
+from spanwise.encode.wire import utf8
 
 __all__ = [
     "MARKS",
@@ -33,38 +45,10 @@ __all__ = [
     "MAX_VALUES",
     "Memo",
     "Texts",
-    "pair",
 ]
 
 MAX_INSERTIONS: Final = 4096
-MAX_VALUES: Final = 256
 MARKS: Final = 4096
-# Bytes. Longer text is encoded by one call into C anyway; keeping it would cost memory
-# (4,096 entries of 256 bytes: 1.5 MB at most) and save next to nothing.
-MAX_TEXT: Final = 256
-# Larger integers are sizes, counts and identifiers: seldom met twice.
-_LARGE: Final = 65536
-
-
-# New values under one key until it is no longer looked at closely: see _Values. Fewer, and a key with
-# many values that do come again fills the memo slowly; more, and short programs pay for nothing.
-_CLOSELY: Final = 64
-
-
-def pair(key: bytes, value: bytes) -> bytes:
-    """A KeyValue message behind its length, without a tag: it stands in many fields.
-
-    Args:
-        key: the key's field, tag and length included.
-        value: the AnyValue's body.
-    """
-    body = b"".join((key, b"\x12", varint(len(value)), value))
-    return varint(len(body)) + body
-
-
-def _key_field(key: Any) -> bytes:
-    name = utf8(key if isinstance(key, str) else str(key))
-    return b"\x0a" + varint(len(name)) + name
 
 
 class Memo:
@@ -82,11 +66,11 @@ class Memo:
         self._tables: list[dict[Any, Any]] = []
         others = _Others(any_value)
         self.kinds: dict[type, Any] = _Kinds(others)
-        self.kinds[str] = _Keys(self, _TextValues)
-        self.kinds[int] = _Keys(self, _IntegerValues)
-        self.kinds[bool] = _Keys(self, _booleans)
-        self.kinds[float] = _Keys(self, _FloatValues)
-        self.kinds[type(None)] = _Keys(self, _nothing)
+        self.kinds[str] = _Keys(self, TextValues)
+        self.kinds[int] = _Keys(self, IntegerValues)
+        self.kinds[bool] = _Keys(self, booleans)
+        self.kinds[float] = _Keys(self, FloatValues)
+        self.kinds[type(None)] = _Keys(self, nothing)
 
     def watch(self, table: dict[Any, Any]) -> None:
         """Have a table emptied together with the rest."""
@@ -128,7 +112,7 @@ class Memo:
         count = 0
         for table in self._tables:
             count += len(table)
-            count += sum(len(values) for values in table.copy().values() if isinstance(values, _Values))
+            count += sum(len(values) for values in table.copy().values() if isinstance(values, Values))
         return count
 
 
@@ -165,108 +149,6 @@ class _Keys(dict[str, Any]):
         return values
 
 
-class _Values(dict[Any, bytes]):
-    """The third step: values under one key, to the whole encoded pair."""
-
-    __slots__ = ("_field", "_heads", "_memo", "_new", "_salt")
-
-    def __init__(self, memo: Memo, key: Any) -> None:
-        super().__init__()
-        self._memo = memo
-        self._field = _key_field(key)
-        self._salt = hash(self._field)
-        # What stands before a value, by the value's size in bytes: few sizes, which come again and again.
-        self._heads: dict[int, bytes] = {}
-        self._new = 0  # values met since the last one that was kept
-
-    def _offer(self, value: Any, encoded: bytes) -> None:
-        if self._memo.offer(self, self._salt, value, encoded, MAX_VALUES):
-            self._new = 0
-
-    def _head(self, tag: bytes, size: int) -> bytes:
-        """What stands before a value of ``size`` bytes that has the AnyValue's ``tag``."""
-        body = b"".join((self._field, b"\x12", varint(len(tag) + size), tag))
-        head = self._heads[size] = varint(len(body) + size) + body
-        return head
-
-
-# In the two below, offering costs as much as encoding. A key whose values are always new (an identifier,
-# a full path) offers one in eight of them.
-
-
-class _TextValues(_Values):
-    __slots__ = ()
-
-    def __missing__(self, value: str) -> bytes:
-        try:
-            content = value.encode()
-        except UnicodeEncodeError:
-            content = utf8(value)
-        size = len(content)
-        if size > MAX_TEXT:
-            return pair(self._field, b"\x0a" + varint(size) + content)
-        heads = self._heads
-        encoded = (heads[size] if size in heads else self._head(b"\x0a" + varint(size), size)) + content
-        self._new = new = self._new + 1
-        if new < _CLOSELY or not new & 7:
-            self._offer(value, encoded)
-        return encoded
-
-
-class _IntegerValues(_Values):
-    __slots__ = ()
-
-    def __missing__(self, value: int) -> bytes:
-        if not 0 <= value < _LARGE:
-            return pair(self._field, integer(value))
-        content = varint(value)
-        size = len(content)
-        heads = self._heads
-        encoded = (heads[size] if size in heads else self._head(b"\x18", size)) + content
-        self._new = new = self._new + 1
-        if new < _CLOSELY or not new & 7:
-            self._offer(value, encoded)
-        return encoded
-
-
-class _FloatValues:
-    """Packs every time: it is as quick as a look-up, and 0.0 and -0.0 are equal but not the same."""
-
-    __slots__ = ("_prefix",)
-
-    def __init__(self, _memo: Memo, key: Any) -> None:
-        # Nine bytes of AnyValue: tag and double.
-        body = _key_field(key) + b"\x12\x09\x21"
-        self._prefix = varint(len(body) + 8) + body
-
-    def __getitem__(self, value: float) -> bytes:
-        return self._prefix + double(value)
-
-
-def _booleans(_memo: Memo, key: Any) -> dict[bool, bytes]:
-    field = _key_field(key)
-    return {True: pair(field, b"\x10\x01"), False: pair(field, b"\x10\x00")}
-
-
-def _nothing(_memo: Memo, key: Any) -> dict[None, bytes]:
-    return {None: pair(_key_field(key), b"")}
-
-
-def integer(value: int) -> bytes:
-    """The AnyValue of an integer: text where it needs more than 64 bits, which OTLP cannot hold.
-
-    Decimal as far as Python will print it, hexadecimal beyond.
-    """
-    if -(1 << 63) <= value < (1 << 63):
-        return b"\x18" + varint(value)
-    try:
-        content = int.__repr__(value).encode()
-    except ValueError:
-        # Past sys.get_int_max_str_digits().
-        content = hex(value).encode()
-    return b"\x0a" + varint(len(content)) + content
-
-
 class _Others:
     """Both steps for every other type, by the same subscripts; nothing is kept or even hashed."""
 
@@ -276,7 +158,7 @@ class _Others:
         self._any_value = any_value
 
     def __getitem__(self, key: Any) -> _OtherValues:
-        return _OtherValues(_key_field(key), self._any_value)
+        return _OtherValues(key_field(key), self._any_value)
 
 
 class _OtherValues:

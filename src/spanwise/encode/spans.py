@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-__all__ = ["encode_span", "encode_span_fields", "encode_spans", "frame_traces"]
+__all__ = ["More", "encode_span", "encode_span_fields", "encode_spans", "frame_traces"]
 
 _MAX_TRACE_ID: Final = (1 << 128) - 1
 _LOW: Final = (1 << 64) - 1
@@ -54,7 +54,14 @@ _FLAGS_REMOTE: Final = b"\x85\x01\x00\x03\x00\x00"
 # OTLP counts kinds from 1: its 0 is "unspecified". Kind and flags are one constant.
 _LOCAL: Final = {kind: _FLAGS_LOCAL + b"\x30" + varint(kind + 1) for kind in range(5)}
 _REMOTE: Final = {kind: _FLAGS_REMOTE + b"\x30" + varint(kind + 1) for kind in range(5)}
-_STATUSES: Final = {None: b"", 0: b"\x7a\x00", 1: b"\x7a\x02\x18\x01", 2: b"\x7a\x02\x18\x02"}
+_UNSET: Final = b"\x7a\x00"
+_STATUSES: Final = {None: b"", 0: _UNSET, 1: b"\x7a\x02\x18\x01", 2: b"\x7a\x02\x18\x02"}
+
+More: TypeAlias = tuple["int | None", "str | None", int, Sequence[Any], int, Sequence[Any], int]
+"""``StatusCode.value`` (0 to 2, or ``None`` for a span without status), its description, how many attributes
+the limits removed, events (with ``name``, ``timestamp`` in ns, ``attributes``, ``dropped_attributes``), how
+many the limits removed, links (with ``context``, ``attributes``, ``dropped_attributes``), how many the limits
+removed."""
 
 _NAMES: Final = Texts(MEMO, b"\x2a")
 _EVENT_NAMES: Final = Texts(MEMO, b"\x12")
@@ -71,13 +78,7 @@ def encode_span_fields(
     start_ns: int | None,
     end_ns: int | None,
     attributes: Mapping[str, Any] | None,
-    status_code: int | None = 0,
-    status_description: str | None = None,
-    dropped_attributes: int = 0,
-    events: Sequence[Any] = (),
-    dropped_events: int = 0,
-    links: Sequence[Any] = (),
-    dropped_links: int = 0,
+    more: More | None = None,
 ) -> bytes:
     """A span as the body of an OTLP Span message. Never raises.
 
@@ -92,13 +93,7 @@ def encode_span_fields(
         start_ns: nanoseconds since 1970, ``None`` where it never started.
         end_ns: the same for the end.
         attributes: a plain dict is fastest.
-        status_code: ``StatusCode.value``, 0 to 2; ``None`` for a span without status.
-        status_description: text, or ``None``.
-        dropped_attributes: how many the limits removed.
-        events: with ``name``, ``timestamp`` (ns), ``attributes``, ``dropped_attributes``.
-        dropped_events: how many the limits removed.
-        links: with ``context``, ``attributes``, ``dropped_attributes``.
-        dropped_links: how many the limits removed.
+        more: what most spans have none of; ``None`` for a span with an unset status and nothing else.
     """
     try:
         if parent_span_id is None:
@@ -109,7 +104,6 @@ def encode_span_fields(
         kind = (_REMOTE if parent_is_remote else _LOCAL)[kind_value]
         title = _NAMES[name]
         times = _times(_START, start_ns or 0, _END, end_ns or 0)
-        status = _STATUSES[status_code]
     except Exception:
         return encode_span_fields(
             unsigned(trace_id, _MAX_TRACE_ID),
@@ -122,35 +116,39 @@ def encode_span_fields(
             unsigned(start_ns, MAX_UINT64),
             unsigned(end_ns, MAX_UINT64),
             attributes,
-            status_code if status_code in (0, 1, 2) else 0,
-            status_description,
-            dropped_attributes,
-            events,
-            dropped_events,
-            links,
-            dropped_links,
+            more,
         )
-    if status_description:
-        status = nested(b"\x7a", text(b"\x12", _as_text(status_description)) + status[2:])
-    body = b"".join((ids, kind, title, times, encode_attributes(b"\x4a", attributes), status))
-    # One test for what most spans have none of.
-    if (
-        events
-        or links
-        or dropped_attributes
-        or dropped_events
-        or dropped_links
-        or (trace_state is not DEFAULT_TRACE_STATE and trace_state)
-    ):
-        body += b"".join(
-            (
-                _trace_state(trace_state),
-                _count(b"\x50", dropped_attributes),
-                _each(_event, events, b"\x60", dropped_events),
-                _each(_link, links, b"\x70", dropped_links),
-            )
+    if more is None and (trace_state is DEFAULT_TRACE_STATE or not trace_state):
+        return b"".join((ids, kind, title, times, encode_attributes(b"\x4a", attributes), _UNSET))
+    return b"".join(
+        (
+            *(ids, kind, title, times, encode_attributes(b"\x4a", attributes)),
+            _UNSET if more is None else _rest(*more),
+            _trace_state(trace_state),
         )
-    return body
+    )
+
+
+def _rest(
+    code: int | None,
+    description: str | None,
+    dropped_attributes: int,
+    events: Sequence[Any],
+    dropped_events: int,
+    links: Sequence[Any],
+    dropped_links: int,
+) -> bytes:
+    status = _STATUSES.get(code, _UNSET)
+    if description:
+        status = nested(b"\x7a", text(b"\x12", _as_text(description)) + status[2:])
+    return b"".join(
+        (
+            status,
+            _count(b"\x50", dropped_attributes),
+            _each(_event, events, b"\x60", dropped_events),
+            _each(_link, links, b"\x70", dropped_links),
+        )
+    )
 
 
 def _as_text(value: Any) -> str:
@@ -249,13 +247,15 @@ def encode_span(span: ReadableSpan) -> bytes:
             span.start_time,
             span.end_time,
             span.attributes,
-            status.status_code.value if status is not None else None,
-            status.description if status is not None else None,
-            span.dropped_attributes,
-            span.events,
-            span.dropped_events,
-            span.links,
-            span.dropped_links,
+            (
+                status.status_code.value if status is not None else None,
+                status.description if status is not None else None,
+                span.dropped_attributes,
+                span.events,
+                span.dropped_events,
+                span.links,
+                span.dropped_links,
+            ),
         )
     except Exception as error:
         raise UnencodableError(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CurrentSpan"]
 
+_set = dict.__setitem__
+
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
@@ -49,7 +51,9 @@ class CurrentSpan:
             raise RuntimeError("this span is already current; call start_as_current_span for each block")
         span = self._span = self._tracer.start_span(*self._arguments)
         # What opentelemetry.trace.set_span_in_context does, with one copy of the context instead of two.
-        self._token = attach_context(Context({**get_context(), SPAN_KEY: span}))
+        context = Context(get_context())
+        _set(context, SPAN_KEY, span)  # a Context refuses to be changed, for good reason once others have it
+        self._token = attach_context(context)
         return span
 
     def __exit__(

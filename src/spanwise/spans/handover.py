@@ -30,8 +30,7 @@ def hand_over(
     An exporter that does not know this method loses nothing but time.
 
     Args:
-        encode: takes a span's fields in the order of ``encode.spans.encode_span_fields``; the last
-            ones may be missing where they hold nothing.
+        encode: takes a span's fields as ``encode.spans.encode_span_fields`` does.
 
     Returns:
         Its resource, its scope and what ``encode`` made; None for a span that was not sampled: it is
@@ -49,14 +48,14 @@ def hand_over(
         parent_id, remote = (None, False) if parent is None else (parent.span_id, parent.is_remote)
     if not flags & _SAMPLED:
         return None
-    rest: tuple[Any, ...] = ()
+    more: tuple[Any, ...] | None = None
     if (
         status is not UNSET
         or span._view is not None
         or span._event_list is not None
         or span._link_list is not None
     ):
-        rest = (
+        more = (
             status.status_code.value,
             status.description,
             span.dropped_attributes,
@@ -76,6 +75,6 @@ def hand_over(
         span._start_time,
         span._end_time,
         span._live,
-        *rest,
+        more,
     )
     return span._resource, span._instrumentation_scope, body

@@ -25,6 +25,9 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
         # Those that do something there: most processors only wait for the end.
         self._starting: tuple[SpanProcessor, ...] = ()
         self._ending: tuple[SpanProcessor, ...] = ()
+        # The list in which nobody has anything to do when a span starts; None where somebody has. A tracer
+        # compares it with the list there is, and makes no call at all.
+        self.nobody_starts: tuple[SpanProcessor, ...] | None = ()
 
     def _look(self) -> None:
         # By identity of the list, not when one is added: there are programs that replace the list.
@@ -32,6 +35,7 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
         self._starting = tuple(each for each in processors if _does(each, "on_start"))
         self._ending = tuple(each for each in processors if _does(each, "_on_ending"))
         self._looked_at = processors
+        self.nobody_starts = None if self._starting else processors
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         if self._looked_at is not self._span_processors:

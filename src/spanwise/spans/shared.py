@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
@@ -45,3 +45,10 @@ class Shared:
     metrics: Any = None
     verdict: VerdictFunction | None = None
     floor: int = -1
+    # Of the rules, without a step in between: every attribute that is set asks for both.
+    plain: frozenset[type] = field(init=False)
+    room: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", self.rules.plain)
+        object.__setattr__(self, "room", self.rules.room)

@@ -82,8 +82,8 @@ class Span(SpanDetails):
 
     def set_attribute(self, key: str, value: AnyValue) -> None:
         live = self._live
-        rules = self._shared.rules
-        if type(key) is str and type(value) in rules.plain and len(live) < rules.room and key:
+        shared = self._shared
+        if type(key) is str and type(value) in shared.plain and len(live) < shared.room and key:
             if key in live:
                 # Setting a key again makes it the youngest: the oldest is evicted first.
                 if self._end_time is None:

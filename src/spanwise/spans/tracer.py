@@ -27,6 +27,7 @@ from spanwise.context import SPAN_KEY, get_context
 from spanwise.spans.current import CurrentSpan
 from spanwise.spans.faults import failed
 from spanwise.spans.limits import AttributeRules, bounded
+from spanwise.spans.processors import GuardedProcessors
 from spanwise.spans.sdk_shape import (
     FLAGS,
     SHAPE_HOLDS,
@@ -213,10 +214,13 @@ class Tracer(SdkTracer):
         if ended is not None:
             span._record_end_metrics = ended
         span._start_time = time_ns() if start_time is None else start_time
+        processor = shared.processor
+        if type(processor) is GuardedProcessors and processor.nobody_starts is processor._span_processors:
+            return span
         try:
-            shared.processor.on_start(span, parent_context=context)
+            processor.on_start(span, parent_context=context)
         except Exception as error:
-            failed("on_start", shared.processor, error)
+            failed("on_start", processor, error)
         return span
 
     def _ask(self, shared: Shared, case: int, context: Context | None, *span: Any) -> SamplingResult:

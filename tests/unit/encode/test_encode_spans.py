@@ -148,15 +148,19 @@ def fields(**changes: Any) -> SpanMessage:
         "start_ns": 3,
         "end_ns": 4,
         "attributes": {"a": 1},
+    }
+    more: dict[str, Any] = {
+        "status_code": 0,
+        "status_description": None,
         "dropped_attributes": 0,
         "events": (),
         "dropped_events": 0,
         "links": (),
         "dropped_links": 0,
-        "status_code": 0,
-        "status_description": None,
     }
-    return SpanMessage.FromString(encode_span_fields(**{**arguments, **changes}))
+    changed = {**more, **{key: value for key, value in changes.items() if key in more}}
+    named = {**arguments, **{key: value for key, value in changes.items() if key not in more}}
+    return SpanMessage.FromString(encode_span_fields(**named, more=tuple(changed.values())))
 
 
 @given(st.lists(SPANS, max_size=6))

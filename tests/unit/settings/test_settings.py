@@ -14,7 +14,7 @@ def test_precedence_argument_environment_file_default() -> None:
     assert load(arguments, environ, file).span_batch == 1
     assert load({}, environ, file).span_batch == 2
     assert load({}, {}, file).span_batch == 3
-    assert load({}, {}, {}).span_batch == Settings().span_batch == 512
+    assert load({}, {}, {}).span_batch == Settings().span_batch == 2048
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
