@@ -9,7 +9,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Status, StatusCode, TraceFlags
 
-from spanwise.spans.sdk_shape import SHAPE_HOLDS
+from spanwise.spans.sdk_shape import FLAGS, SHAPE_HOLDS
 
 if TYPE_CHECKING:
     from spanwise.spans.span import Span
@@ -20,6 +20,7 @@ UNSET: Final = Status(StatusCode.UNSET)
 """The status of a span that nobody gave one."""
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
+_BOTH: Final = FLAGS[3]  # sampled and random: by identity, since arithmetic of a subclass of int is slow
 
 
 def hand_over(
@@ -36,17 +37,18 @@ def hand_over(
         Its resource, its scope and what ``encode`` made; None for a span that was not sampled: it is
         recorded, but never exported.
     """
-    context, parent, status = span._context, span._parent, span._status
-    if context is None:
-        raise ValueError("a span without a context cannot be sent")
-    if SHAPE_HOLDS:
-        trace_id, span_id, _, flags, state, _ = context
+    parts, parent, status = span._parts, span._parent, span._status
+    if parts is not None and SHAPE_HOLDS:
+        trace_id, span_id, _, flags, state, _ = parts
         parent_id, remote = (None, False) if parent is None else (parent[1], parent[2])
     else:
+        context = span._context
+        if context is None:
+            raise ValueError("a span without a context cannot be sent")
         trace_id, span_id = context.trace_id, context.span_id
         flags, state = context.trace_flags, context.trace_state
         parent_id, remote = (None, False) if parent is None else (parent.span_id, parent.is_remote)
-    if not flags & _SAMPLED:
+    if flags is not _BOTH and not flags & _SAMPLED:
         return None
     more: tuple[Any, ...] | None = None
     if (

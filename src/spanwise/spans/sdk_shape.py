@@ -42,18 +42,21 @@ FREE_THREADED: Final = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
 
 
-def make_context(trace_id: int, span_id: int, flags: TraceFlags, state: TraceState) -> SpanContext:
-    """A local SpanContext from ids that are known to be valid.
+def make_context(parts: tuple[int, int, bool, TraceFlags, TraceState, bool]) -> SpanContext:
+    """A SpanContext from ids that are known to be valid.
 
     Half the cost of the constructor, which checks the ranges of ids that our generator just made.
+
+    Args:
+        parts: trace id, span id, whether it is remote, flags, state, whether it is valid.
     """
-    return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
+    return tuple.__new__(SpanContext, parts)
 
 
 def _shape_holds() -> bool:
     """Whether a SpanContext still is the tuple that `make_context` and the tracer take it for."""
     try:
-        made = make_context(1, 2, FLAGS[1], DEFAULT_TRACE_STATE)
+        made = make_context((1, 2, False, FLAGS[1], DEFAULT_TRACE_STATE, True))
         built = SpanContext(1, 2, False, FLAGS[1], DEFAULT_TRACE_STATE)
         return tuple(made) == tuple(built) and made.is_valid and made.span_id == 2 and len(built) == 6
     except Exception:

@@ -24,7 +24,7 @@ from typing import Any
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import AnyValue, Attributes
 
 from spanwise import names
@@ -33,7 +33,7 @@ from spanwise.spans.faults import failed, printable
 from spanwise.spans.handover import UNSET, hand_over
 from spanwise.spans.limits import AttributeRules, fill, put
 from spanwise.spans.processors import GuardedProcessors
-from spanwise.spans.sdk_shape import FREE_THREADED, freeze
+from spanwise.spans.sdk_shape import FREE_THREADED, SHAPE_HOLDS, freeze, make_context
 from spanwise.spans.shared import Shared
 from spanwise.spans.verdict import VerdictFunction
 
@@ -54,6 +54,9 @@ class Span(SpanDetails):
     # Attribute values of the span, cleaned. `_view` is the SDK's mapping over the same dict, made when
     # a value isn't plain or somebody asks for it.
     _live: dict[str, AnyValue]
+    # The context, as a plain tuple until somebody asks for it: it costs as much as the span's ids and times.
+    _parts: tuple[int, int, bool, TraceFlags, TraceState, bool] | None = None
+    _made: SpanContext | None = None
     _view: Any = None
     _start_time: int | None = None
     _end_time: int | None = None
@@ -77,6 +80,18 @@ class Span(SpanDetails):
             rules=AttributeRules(mine["_limits"]),
             processor=mine["_span_processor"],
         )
+
+    @property
+    def _context(self) -> SpanContext | None:
+        made = self._made
+        if made is None and self._parts is not None:
+            made = self._made = make_context(self._parts)
+        return made
+
+    @_context.setter
+    def _context(self, context: SpanContext | None) -> None:
+        self._made = context
+        self._parts = tuple(context) if SHAPE_HOLDS and context is not None else None  # type: ignore[assignment]
 
     # -- attributes -----------------------------------------------------------------------------
 

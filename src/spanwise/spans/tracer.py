@@ -45,6 +45,7 @@ _INTERNAL = SpanKind.INTERNAL
 _RECORD_AND_SAMPLE = Decision.RECORD_AND_SAMPLE
 _DROP = Decision.DROP
 _RANDOM_BIT = 2  # of the trace flags (W3C Trace Context level 2)
+_BOTH = FLAGS[3]  # sampled and random
 _new = object.__new__
 
 
@@ -134,7 +135,8 @@ class Tracer(SdkTracer):
         current = (get_context() if context is None else context).get(SPAN_KEY)
         parent: SpanContext | None
         if type(current) is Span:
-            parent = current._context
+            # Its context, made by its first child: most spans have none.
+            parent = current._made or current._context
         elif current is None:
             parent = None
         else:
@@ -157,7 +159,10 @@ class Tracer(SdkTracer):
 
         random_ids = shared.random_ids
         ids: Any = shared.id_generator
-        if valid:
+        if valid and parent_flags is _BOTH and not remote:
+            # The usual child, without arithmetic: that of a subclass of int is slow.
+            case, bits = 3, _RANDOM_BIT
+        elif valid:
             case = (1 if remote else 3) + (not parent_flags & 1)
             bits = parent_flags & _RANDOM_BIT
         else:
@@ -178,20 +183,23 @@ class Tracer(SdkTracer):
 
         flags = FLAGS[bits | 1 if decision is _RECORD_AND_SAMPLE else bits]
         if random_ids:
-            span_id = random.getrandbits(64) or ids.generate_span_id()
-            span_context = make_context(trace_id, span_id, flags, state)
+            parts = trace_id, random.getrandbits(64) or ids.generate_span_id(), False, flags, state, True
+            span_context = None
         else:
             span_context = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)
 
         ended = None if shared.metrics is None else shared.metrics.start_span(parent, decision)
         if decision is _DROP:
-            return NonRecordingSpan(span_context)
+            return NonRecordingSpan(make_context(parts) if span_context is None else span_context)
 
         # Past the constructors: 17 arguments through two of them cost more than the span.
         span: Span = _new(Span)
         span._shared = shared
         span._name = name
-        span._context = span_context
+        if span_context is None:
+            span._parts = parts
+        else:
+            span._context = span_context
         span._parent = parent
         span._kind = kind
         span._resource = shared.resource

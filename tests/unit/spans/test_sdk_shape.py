@@ -34,7 +34,7 @@ def test_installed_sdk_is_of_the_series_this_was_written_for() -> None:
 def test_short_cut_makes_the_constructors_span_context() -> None:
     assert sdk_shape.SHAPE_HOLDS
     for number, flags in enumerate(sdk_shape.FLAGS):
-        made = sdk_shape.make_context(3, 4, flags, DEFAULT_TRACE_STATE)
+        made = sdk_shape.make_context((3, 4, False, flags, DEFAULT_TRACE_STATE, True))
         built = SpanContext(3, 4, False, TraceFlags(number), DEFAULT_TRACE_STATE)
         assert type(made) is SpanContext
         assert made == built
