@@ -91,7 +91,9 @@ class Span(SpanDetails):
     @_context.setter
     def _context(self, context: SpanContext | None) -> None:
         self._made = context
-        self._parts = tuple(context) if SHAPE_HOLDS and context is not None else None  # type: ignore[assignment]
+        # Whatever else somebody takes for a context is read by its attributes.
+        plain = SHAPE_HOLDS and type(context) is SpanContext
+        self._parts = tuple(context) if plain else None  # type: ignore[arg-type, assignment]
 
     # -- attributes -----------------------------------------------------------------------------
 
