@@ -52,6 +52,12 @@ class Orphan:
         self._handle = handle
         self.damaged = 0
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is a segment: in a folder of the user's choice other files may have such a name."""
+        begins = os.pread(self._handle, len(MAGIC), 0)
+        return begins == MAGIC or (not any(begins) and os.fstat(self._handle).st_size % CHUNK == 0)
+
     def requests(self) -> Iterator[tuple[int, bytes]]:
         """Number of spans and bytes of each request that its records make."""
         count, body = 0, b""
@@ -156,7 +162,9 @@ def sweep(folder: Path, now: float) -> None:
         except OSError:
             continue
         orphan = _own(path)
-        if orphan is not None:
+        if orphan is not None and not orphan.ours:
+            orphan.close(remove=False)
+        elif orphan is not None:
             lost = sum(count for count, _ in orphan.requests())
             if lost:
                 _logger.warning(

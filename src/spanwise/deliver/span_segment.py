@@ -11,14 +11,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from spanwise.deliver.account import Account
-from spanwise.deliver.orphans import LENGTHS, Orphan, find, sweep
+from spanwise.deliver.inheritance import Inheritance
+from spanwise.deliver.orphans import LENGTHS, find, sweep
 from spanwise.deliver.segment import CHUNK, Chunk, Segment
 from spanwise.deliver.source import Load
 from spanwise.encode.request import RECORD, Piece, frame_pieces
@@ -35,9 +35,14 @@ _PREFIXES = tuple(RECORD + varint(length) for length in range(1024))
 # An ordinary span takes 330 bytes. With less room than this, the queue would be bounded by bytes
 # before it is by the number of spans that the setting promises.
 _BYTES_A_SPAN = 512
-_LEAST = 16 * CHUNK
-# In one request: 4 MiB, the default limit of gRPC receivers and of many proxies in front of any.
-_MOST_CHUNKS = 4 * 1024 * 1024 // CHUNK
+# Each scope fills chunks of its own: with fewer than an application has scopes, spans would be dropped
+# although few wait. Memory that was never written to takes no room.
+_LEAST = 512 * CHUNK
+# In one request: the default limit of gRPC receivers and of many proxies in front of any.
+_MOST_BYTES = 4 * 1024 * 1024
+_MOST_CHUNKS = _MOST_BYTES // CHUNK
+# Of spans that fit no chunk. They wait as objects of this process, and do not outlive a kill.
+_MOST_LARGE = 8 * _MOST_BYTES
 _EMPTY = Chunk(0, 0, 0)  # has no room: the first span of a lane takes a real one
 
 
@@ -71,6 +76,7 @@ class SpanSegment:
         self._folder = folder
         self._label = label
         self._segment: Segment | None = None
+        self._inheritance = Inheritance()
         self.reset()
 
     def reset(self) -> None:
@@ -81,39 +87,19 @@ class SpanSegment:
         self._last: _Lane | None = None  # many spans have the scope of the one before
         self._ready: deque[tuple[_Lane, Chunk]] = deque()
         self._large: deque[tuple[_Lane, bytes]] = deque()
+        self._large_bytes = 0
         self._waiting = 0
         self._held = 0
         # Made with the first span: a process that records none has no file.
         segment, self._segment = self._segment, None
         if segment is not None:
             segment.close(remove=False)
-        # What was adopted before the fork stays the parent's.
-        self._inheritance: Iterator[Load] = iter(())
-        self._inherited: Load | None = None
+        # What was adopted before the fork stays the parent's, whose thread may have been reading it.
+        self._inheritance = Inheritance()
 
     def adopt(self) -> None:
-        self._inheritance = self._inherit(find(self._folder, self._label))
-        self._inherited = next(self._inheritance, None)
+        self._inheritance = Inheritance(find(self._folder, self._label))
         sweep(self._folder, time.time())
-
-    def _inherit(self, orphans: list[Orphan]) -> Iterator[Load]:
-        """The requests of all orphans; a file is removed when its last one was taken."""
-        for orphan in orphans:
-            sent, count = False, 0
-            try:
-                for number, body in orphan.requests():
-                    count += number
-                    yield Load(number, (body,), adopted=True)
-                sent = True
-            finally:
-                orphan.close(remove=sent)
-            if count or orphan.damaged:
-                _logger.warning(
-                    "sent %d %s of a process that was killed%s",
-                    count,
-                    "span" if count == 1 else "spans",
-                    f"; {orphan.damaged} pieces of its memory were damaged" if orphan.damaged else "",
-                )
 
     def offer(self, item: ReadableSpan) -> bool:
         """Takes an ended span. One that is recorded but not sampled is not exported (specification)."""
@@ -208,7 +194,11 @@ class SpanSegment:
         if len(record) + len(lane.opening) + 64 <= CHUNK:
             self.account.drop(1, "queue_full")
             return
+        if self._large_bytes + len(record) > _MOST_LARGE:
+            self.account.drop(1, "queue_full")
+            return
         self._large.append((lane, record[:-1]))
+        self._large_bytes += len(record) - 1
         self._waiting += 1
 
     @property
@@ -217,11 +207,11 @@ class SpanSegment:
 
     @property
     def full(self) -> bool:
-        return self._waiting >= self._batch or self._inherited is not None
+        return self._waiting >= self._batch or self._inheritance.load is not None
 
     def load(self, *, partial: bool) -> Load | None:
-        if self._inherited is not None:
-            return self._inherited
+        if self._inheritance.load is not None:
+            return self._inheritance.load
         with self._lock:
             self._write_aside()
             whole = self._waiting >= self._batch
@@ -231,7 +221,7 @@ class SpanSegment:
 
     def _take(self) -> Load:
         chunks = self._collect()
-        large = [] if chunks else [self._large.popleft()]
+        large = self._collect_large()
         count = sum(chunk.count for _, chunk in chunks) + len(large)
         pieces: dict[int, tuple[_Lane, list[Piece]]] = {}
         for lane, chunk in chunks:
@@ -245,7 +235,17 @@ class SpanSegment:
         self._waiting -= count
         self._held += count
         body = [piece for described in resources.values() for piece in frame_pieces(*described)]
-        return Load(count, body, chunks)
+        return Load(count, body, (self._segment, chunks))
+
+    def _collect_large(self) -> list[tuple[_Lane, bytes]]:
+        """The oldest of those that fit no chunk, at least one and as many as a request bears."""
+        taken: list[tuple[_Lane, bytes]] = []
+        size = 0
+        while self._large and (not taken or size + len(self._large[0][1]) <= _MOST_BYTES):
+            taken.append(self._large.popleft())
+            size += len(taken[-1][1])
+        self._large_bytes -= size
+        return taken
 
     def _collect(self) -> list[tuple[_Lane, Chunk]]:
         """Chunks for one request: filled ones first, then those being filled."""
@@ -265,18 +265,22 @@ class SpanSegment:
 
     def release(self, load: Load) -> None:
         if load.adopted:
-            self._inherited = next(self._inheritance, None)
+            self._inheritance.advance()
             return
+        held: Any = load.held
         with self._lock:
-            self._held -= load.count
-            if self._segment is not None and isinstance(load.held, list):
-                for _, chunk in load.held:
+            segment, chunks = held
+            # What was discarded meanwhile is gone with its segment.
+            if segment is self._segment:
+                self._held -= load.count
+                for _, chunk in chunks:
                     self._segment.give_back(chunk)
         self._settle()
 
     def discard(self) -> int:
         with self._lock:
-            count, self._waiting = self.waiting, 0
+            count = self.waiting
+            self._waiting = self._held = self._large_bytes = 0
             self._aside.clear()
             self._lanes.clear()
             self._last = None
@@ -285,7 +289,7 @@ class SpanSegment:
             if self._segment is not None:
                 self._segment.close(remove=True)
                 self._segment = None
-            self._inheritance, self._inherited = iter(()), None
+            self._inheritance.close()
             return count
 
 

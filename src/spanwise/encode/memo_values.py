@@ -33,6 +33,10 @@ MAX_TEXT: Final = 256
 _LARGE: Final = 65536
 
 
+# Sizes of one key's values whose beginnings are kept: 5 kB a key at most. A value of another size is encoded
+# whole.
+_MOST_SIZES: Final = 64
+
 # New values in a row under one key until none is looked up any more: see _Unheard. Fewer, and a key with many
 # values that do come again is taken for one of those; more, and short programs pay for nothing.
 _CLOSELY: Final = 64
@@ -86,7 +90,9 @@ class Values(dict[Any, bytes]):
     def head(self, tag: bytes, size: int) -> bytes:
         """What stands before a value of ``size`` bytes that has the AnyValue's ``tag``."""
         body = b"".join((self.field, b"\x12", varint(len(tag) + size), tag))
-        head = self.heads[size] = varint(len(body) + size) + body
+        head = varint(len(body) + size) + body
+        if len(self.heads) < _MOST_SIZES:
+            self.heads[size] = head
         return head
 
 

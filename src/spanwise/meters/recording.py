@@ -8,6 +8,7 @@ into the SDK's own aggregations when a reader collects, in one step for many of 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from time import time_ns
@@ -20,6 +21,8 @@ from spanwise.context import SPAN_KEY, get_context
 from spanwise.meters.series import MOST_SETS, OVERFLOW, Series, SeriesTable
 
 __all__ = ["Recording"]
+
+_logger = logging.getLogger("spanwise.meters")
 
 # Amounts of one instrument that wait at most before the recording thread folds them itself: some 250 bytes
 # each, with what an exemplar needs. Shared among its series: few of them fold seldom, many often.
@@ -78,7 +81,7 @@ class Recording:
         self.measure = self._quick(exemplars=exemplars)
 
     def reset(self) -> None:
-        """Starts empty: in a forked child what waits is the parent's to report."""
+        """Starts empty: in a forked child what waits is the parent's. What was folded is in both."""
         self._lock = threading.Lock()
         self._most_waiting = _MOST_OF_ONE
         self._table.reset()
@@ -99,6 +102,9 @@ class Recording:
         if self._lock.acquire(False):
             try:
                 series.fold(signed=self._signed)
+            except Exception:
+                # It is the application's thread, which has another thing to do.
+                _logger.exception("measurements could not be added up; please report this")
             finally:
                 self._lock.release()
 

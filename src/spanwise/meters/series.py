@@ -64,6 +64,7 @@ class Series:
         # What is appended meanwhile stays.
         del self.pending[: len(amounts)]
         candidates = [self.sampled.popleft() for _ in range(len(self.sampled))]
+        total: float = 0
         try:
             total = sum(amounts)
             fine = math.isfinite(total) and (signed or min(amounts) >= 0)
@@ -74,11 +75,26 @@ class Series:
             if not amounts:
                 return
             candidates = [each for each in candidates if self._usable(each[0], signed=signed, quiet=True)]
-            total = sum(amounts)
         for aggregation in self._targets():
-            sdk_shape.add_all(aggregation, self._instrument, amounts, total)
+            try:
+                sdk_shape.add_all(aggregation, self._instrument, amounts, sum(amounts) if not fine else total)
+            except Exception:
+                self._one_by_one(aggregation, amounts)
             if candidates:
                 sdk_shape.offer(aggregation, candidates)
+
+    def _one_by_one(self, aggregation: Any, amounts: Sequence[float]) -> None:
+        """Amounts that do not add up, such as a Decimal among floats: one costs itself alone."""
+        for amount in amounts:
+            try:
+                sdk_shape.add_all(aggregation, self._instrument, (amount,), amount)
+            except Exception as error:
+                _logger.warning(
+                    "Amount %r on %s cannot be added, ignoring measurement: %s",
+                    amount,
+                    self._instrument.name,
+                    error,
+                )
 
     def _targets(self) -> tuple[Any, ...]:
         storages = sdk_shape.storages(self._consumer)

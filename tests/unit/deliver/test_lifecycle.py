@@ -33,7 +33,7 @@ class Sender:
     def close(self): pass
 
 module.Client = Sender
-pipeline = module.Pipeline(load({"span_delay": 3600000}, {}), ["traces"])
+pipeline = module.Pipeline(load({"span_delay": 3600000, "spool": out + ".spool"}, {}), ["traces"])
 tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
 def offer(name):
     span = tracer.start_span(name)
