@@ -18,7 +18,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
-from spanwise import components, names, notices, report, resource, settings
+from spanwise import components, names, notices, report, resource, sources
 from spanwise.deliver import exporters, selfmetrics
 from spanwise.deliver.lifecycle import Lifecycle
 from spanwise.deliver.pipeline import Pipeline, destination
@@ -28,7 +28,7 @@ from spanwise.instrumentors.reloader import when_supervising
 from spanwise.meters.provider import MeterProvider
 from spanwise.rating import shipped
 from spanwise.rating.verdict import VerdictFunction, verdicts
-from spanwise.settings import Settings
+from spanwise.settings import SIGNALS, Settings
 from spanwise.spans.provider import TracerProvider
 
 __all__ = ["Launch", "current", "instrument", "launch", "start"]
@@ -131,7 +131,7 @@ def _switch_off() -> None:
 
 def _read(arguments: dict[str, Any]) -> Launch:
     """Settings and thresholds. The thresholds file may hold settings, and a setting names the file."""
-    launched = Launch(settings.load(arguments))
+    launched = Launch(sources.load(arguments))
     try:
         _read_thresholds(launched, arguments)
     except SpanwiseError as error:
@@ -154,7 +154,7 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
 
     thresholds = file.load(given, loaded.profile)
     if thresholds.settings:
-        launched.settings = settings.load(arguments, file=thresholds.settings)
+        launched.settings = sources.load(arguments, file=thresholds.settings)
     launched.verdict = compile_rules(file.lower(thresholds))
     launched.describe = lambda: file.summary(thresholds)
 
@@ -188,7 +188,7 @@ def _start(launched: Launch) -> None:
     loaded = launched.settings
     own = [
         signal
-        for signal in settings.SIGNALS
+        for signal in SIGNALS
         for name in _exporter_names(loaded, signal)
         if exporters.own_signal(name, loaded.exporter(signal))
     ]

@@ -21,13 +21,25 @@ class Metric:
         name: the OpenTelemetry name; Prometheus's is derived from it, never written down.
         unit: UCUM unit, for example ``s``, ``By``, ``{request}``.
         description: one line, shown by back ends.
-        source: where name and unit come from: ``semconv`` or ``spanwise``.
+        source: where name and unit come from: ``semconv``, ``spanwise`` or ``collector``.
+        kind: ``counter``, ``updowncounter``, ``gauge`` or ``histogram``; :func:`spanwise.instruments.make`
+            makes that instrument.
+        buckets: a histogram's boundaries, in ``unit``; empty for the SDK's own, which suit milliseconds.
     """
 
     name: str
     unit: str
     description: str
     source: str = "semconv"
+    kind: str = "counter"
+    buckets: tuple[float, ...] = ()
+
+
+# Boundaries that the conventions ask for, in seconds: of HTTP requests, of database operations.
+_HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_DB_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+# Ours, since the conventions name none and the SDK's default ends at 10 kB.
+_BODY_BYTES: Final = (0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
 
 # -- resource ---------------------------------------------------------------------------------
@@ -93,19 +105,35 @@ RATING_LIMIT: Final = "spanwise.rating.limit"
 
 # -- metrics ----------------------------------------------------------------------------------
 HTTP_SERVER_REQUEST_DURATION: Final = Metric(
-    "http.server.request.duration", "s", "Duration of HTTP server requests."
+    "http.server.request.duration",
+    "s",
+    "Duration of HTTP server requests.",
+    kind="histogram",
+    buckets=_HTTP_SECONDS,
 )
 HTTP_SERVER_ACTIVE_REQUESTS: Final = Metric(
-    "http.server.active_requests", "{request}", "HTTP requests being served."
+    "http.server.active_requests", "{request}", "HTTP requests being served.", kind="updowncounter"
 )
 HTTP_SERVER_REQUEST_BODY_SIZE: Final = Metric(
-    "http.server.request.body.size", "By", "Size of HTTP server request bodies."
+    "http.server.request.body.size",
+    "By",
+    "Size of HTTP server request bodies.",
+    kind="histogram",
+    buckets=_BODY_BYTES,
 )
 HTTP_SERVER_RESPONSE_BODY_SIZE: Final = Metric(
-    "http.server.response.body.size", "By", "Size of HTTP server response bodies."
+    "http.server.response.body.size",
+    "By",
+    "Size of HTTP server response bodies.",
+    kind="histogram",
+    buckets=_BODY_BYTES,
 )
 DB_CLIENT_OPERATION_DURATION: Final = Metric(
-    "db.client.operation.duration", "s", "Duration of database client operations."
+    "db.client.operation.duration",
+    "s",
+    "Duration of database client operations.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
 )
 
 # The SDK's own metrics (semconv: otel/sdk-metrics).
@@ -143,11 +171,18 @@ DELIVERY_ADOPTED: Final = Metric(
 
 # -- process meters ---------------------------------------------------------------------------
 SCOPE_PROCESS: Final = "spanwise.meters.process"
-PROCESS_MEMORY_USAGE: Final = Metric("process.memory.usage", "By", "Physical memory the process uses.")
+PROCESS_MEMORY_USAGE: Final = Metric(
+    "process.memory.usage", "By", "Physical memory the process uses.", kind="updowncounter"
+)
 PROCESS_CPU_TIME: Final = Metric("process.cpu.time", "s", "CPU seconds by cpu.mode.")
-PROCESS_THREAD_COUNT: Final = Metric("process.thread.count", "{thread}", "Threads of the process.")
+PROCESS_THREAD_COUNT: Final = Metric(
+    "process.thread.count", "{thread}", "Threads of the process.", kind="updowncounter"
+)
 PROCESS_OPEN_FILES: Final = Metric(
-    "process.unix.file_descriptor.count", "{file_descriptor}", "File descriptors the process holds."
+    "process.unix.file_descriptor.count",
+    "{file_descriptor}",
+    "File descriptors the process holds.",
+    kind="updowncounter",
 )
 CPU_MODE: Final = "cpu.mode"
 
@@ -169,5 +204,7 @@ OLD_NET_PEER_PORT: Final = "net.peer.port"
 SPAN_METRICS_CALLS: Final = Metric(
     "traces.span.metrics.calls", "{call}", "Spans, by name, kind and status.", "collector"
 )
-SPAN_METRICS_DURATION: Final = Metric("traces.span.metrics.duration", "s", "Duration of spans.", "collector")
+SPAN_METRICS_DURATION: Final = Metric(
+    "traces.span.metrics.duration", "s", "Duration of spans.", "collector", "histogram"
+)
 SPAN_METRICS_NAMESPACE: Final = "traces.span.metrics"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spanwise import settings
+from spanwise import sources
 from spanwise.errors import ThresholdsError
 from spanwise.thresholds.load import describe, load
 
@@ -26,7 +26,7 @@ def thresholds() -> None:
 def check(file: Path, profile: str | None) -> None:
     """Check FILE: exit 0 if it can be used, else 2 with file, line and column."""
     found = load(file, profile)
-    problems = settings.load({}, {}, found.settings).problems
+    problems = sources.load({}, {}, found.settings).problems
     if problems:
         raise ThresholdsError("; ".join(problems), where=str(file))
     own = sum(entry.place.startswith(f"{file}:") for entry in found.entries)

@@ -13,6 +13,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from spanwise import names
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
+from spanwise.instruments import make
 
 __all__ = ["observe"]
 
@@ -38,18 +39,14 @@ def observe(meter: Meter, channels: Sequence[Channel]) -> None:
                 (_PROCESSED[account.signal], _processed(channel)),
                 (_EXPORTED[account.signal], _exported(account)),
             ):
-                meter.create_observable_counter(
-                    metric.name, [callback], unit=metric.unit, description=metric.description
-                )
+                make(meter, metric, callback)
     accounts = [channel.account for channel in channels]
     for metric, read in (
         (names.DELIVERY_RETRIES, lambda account: account.retried),
         (names.DELIVERY_BYTES, lambda account: account.sent_bytes),
         (names.DELIVERY_ADOPTED, lambda account: account.adopted),
     ):
-        meter.create_observable_counter(
-            metric.name, [_each(accounts, read)], unit=metric.unit, description=metric.description
-        )
+        make(meter, metric, _each(accounts, read))
 
 
 def _attributes(signal: str, component: str, reason: str | None = None) -> dict[str, str]:

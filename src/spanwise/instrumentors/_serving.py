@@ -20,14 +20,9 @@ from spanwise import names
 from spanwise.context import SPAN_KEY, attach_context, detach_context, get_context
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._wsgi import captured_headers, excluded_urls, full_url, headers_of, request_of
+from spanwise.instruments import make
 
-__all__ = ["DURATION_BUCKETS", "Observation", "Serving"]
-
-DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""Seconds; the boundaries the conventions ask of http.server.request.duration."""
-
-SIZE_BUCKETS: Final = (0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
-"""Bytes; ours, since the conventions name none and the SDK's default ends at 10 kB."""
+__all__ = ["Observation", "Serving"]
 
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _HELD_AS: Final = "spanwise.request"
@@ -58,17 +53,11 @@ class Observation:
         meter = get_meter(scope, meter_provider=options.get("meter_provider"), schema_url=_SCHEMA)
         tracer = get_tracer(scope, tracer_provider=options.get("tracer_provider"), schema_url=_SCHEMA)
 
-        def histogram(metric: names.Metric, buckets: tuple[float, ...]) -> Any:
-            return meter.create_histogram(
-                metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=buckets
-            )
-
-        self.calls = Calls(framework, tracer, histogram(names.HTTP_SERVER_REQUEST_DURATION, DURATION_BUCKETS))
+        self.calls = Calls(framework, tracer, make(meter, names.HTTP_SERVER_REQUEST_DURATION))
         self.route = route
-        self.request_size = histogram(names.HTTP_SERVER_REQUEST_BODY_SIZE, SIZE_BUCKETS)
-        self.response_size = histogram(names.HTTP_SERVER_RESPONSE_BODY_SIZE, SIZE_BUCKETS)
-        active = names.HTTP_SERVER_ACTIVE_REQUESTS
-        self.active = meter.create_up_down_counter(active.name, active.unit, active.description)
+        self.request_size = make(meter, names.HTTP_SERVER_REQUEST_BODY_SIZE)
+        self.response_size = make(meter, names.HTTP_SERVER_RESPONSE_BODY_SIZE)
+        self.active = make(meter, names.HTTP_SERVER_ACTIVE_REQUESTS)
         self.request_hook: Hook | None = options.get("request_hook")
         self.response_hook: Hook | None = options.get("response_hook")
         self.excluded = excluded_urls(framework, options.get("excluded_urls"))

@@ -28,15 +28,13 @@ from spanwise.instrumentors._sqlalchemy import (
     status_code,
     target_of,
 )
+from spanwise.instruments import make
 from spanwise.privacy.sql import TEXT_LIMIT, redact_message
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, ExceptionContext, ExecutionContext
 
-__all__ = ["DURATION_BUCKETS", "SQLAlchemyInstrumentor", "conventions"]
-
-DURATION_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
-"""Seconds; the boundaries the conventions ask of db.client.operation.duration."""
+__all__ = ["SQLAlchemyInstrumentor", "conventions"]
 
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _HELD_AS: Final = "_spanwise_call"
@@ -143,14 +141,7 @@ class SQLAlchemyInstrumentor(Instrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         tracer = get_tracer(__name__, tracer_provider=kwargs.get("tracer_provider"), schema_url=_SCHEMA)
         meter = get_meter(__name__, meter_provider=kwargs.get("meter_provider"), schema_url=_SCHEMA)
-        metric = names.DB_CLIENT_OPERATION_DURATION
-        duration = meter.create_histogram(
-            metric.name,
-            unit=metric.unit,
-            description=metric.description,
-            explicit_bucket_boundaries_advisory=DURATION_BUCKETS,
-        )
-        calls = Calls("sqlalchemy", tracer, duration)
+        calls = Calls("sqlalchemy", tracer, make(meter, names.DB_CLIENT_OPERATION_DURATION))
         if kwargs.get("enable_commenter"):
             calls.warn("add SQL comments", ValueError("enable_commenter is not supported here"))
         self._listeners = listeners = _Listeners(calls, conventions())

@@ -13,6 +13,7 @@ import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from spanwise import names
+from spanwise.instruments import make
 
 __all__ = ["observe"]
 
@@ -47,12 +48,8 @@ def observe(meter: Meter) -> None:
     def files(_: CallbackOptions) -> Iterable[Observation]:
         yield Observation(this.get().num_fds())
 
-    metric = names.PROCESS_CPU_TIME
-    meter.create_observable_counter(metric.name, [cpu], unit=metric.unit, description=metric.description)
-    gauges = [(names.PROCESS_MEMORY_USAGE, memory), (names.PROCESS_THREAD_COUNT, threads)]
+    make(meter, names.PROCESS_CPU_TIME, cpu)
+    make(meter, names.PROCESS_MEMORY_USAGE, memory)
+    make(meter, names.PROCESS_THREAD_COUNT, threads)
     if hasattr(psutil.Process, "num_fds"):  # POSIX only
-        gauges.append((names.PROCESS_OPEN_FILES, files))
-    for metric, callback in gauges:
-        meter.create_observable_up_down_counter(
-            metric.name, [callback], unit=metric.unit, description=metric.description
-        )
+        make(meter, names.PROCESS_OPEN_FILES, files)

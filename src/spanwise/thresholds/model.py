@@ -79,7 +79,7 @@ class Thresholds:
         sampling: which traces are kept.
         objectives: entries of ``objectives:``; read and checked, acted upon by nothing yet.
         alerts: the values of ``alerts:``; read and checked, acted upon by nothing yet.
-        settings: the ``settings:`` mapping, for :func:`spanwise.settings.load`.
+        settings: the ``settings:`` mapping, for :func:`spanwise.sources.load`.
         source: the user's file; empty for the shipped defaults alone.
     """
 

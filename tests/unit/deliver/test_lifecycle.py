@@ -16,7 +16,7 @@ import json, os, signal, sys, time, multiprocessing
 from spanwise.deliver import pipeline as module
 from spanwise.deliver.lifecycle import Lifecycle
 from spanwise.deliver.otlp_http import Answer
-from spanwise.settings import load
+from spanwise.sources import load
 from spanwise.spans.provider import TracerProvider
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 

@@ -34,7 +34,6 @@ from spanwise import names
 from spanwise.instrumentors import _call
 from spanwise.instrumentors import sqlalchemy as ours
 from spanwise.instrumentors.sqlalchemy import (
-    DURATION_BUCKETS,
     Conventions,
     SQLAlchemyInstrumentor,
     conventions,
@@ -549,7 +548,7 @@ def test_duration(engine: Engine, observed: Observed) -> None:
         run(engine, "SELECT * FROM missing")
     points = {point.attributes[names.DB_QUERY_SUMMARY]: point for point in observed.points()}
     good, bad = points["SELECT tracks"], points["SELECT missing"]
-    assert good.explicit_bounds == DURATION_BUCKETS
+    assert good.explicit_bounds == names.DB_CLIENT_OPERATION_DURATION.buckets
     assert (good.count, bad.count) == (1, 1)
     assert dict(good.attributes) == {
         names.DB_SYSTEM_NAME: "sqlite",

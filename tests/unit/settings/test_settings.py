@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from spanwise.settings import SIGNALS, Exporter, Settings, documentation, load
+from spanwise.settings import SIGNALS, Exporter, Settings, documentation
+from spanwise.sources import load
 
 
 def test_precedence_argument_environment_file_default() -> None:
