@@ -22,7 +22,7 @@ from __future__ import annotations
 import atexit
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from time import perf_counter_ns, time_ns
 from types import TracebackType
@@ -43,7 +43,7 @@ _OTHER: Final = "_OTHER"  # The conventions' error.type for a failure of unknown
 _NO_OUTCOME: Final = "the call was abandoned before its outcome was known"
 
 
-_abandoned: deque[Call] = deque()
+_abandoned: deque[Callable[[], object]] = deque()
 
 
 class Calls:
@@ -243,12 +243,24 @@ class Call:
         else:
             self.fail(error)
 
+    def drop(self, end: Callable[[], object]) -> None:
+        """For finalizers, which may run inside anyone's lock, the span processor's among them.
+
+        Args:
+            end: ends the call, as of now. Called before the next call, or at exit.
+        """
+        self._dropped = perf_counter_ns()
+        _abandoned.append(end)
+
     def __del__(self) -> None:
-        # May run inside anyone's lock, the span processor's among them, so it must not end the span
-        # here: it only notes the time, and the next call, or the exit, ends it.
         if not self._ended:
-            self._dropped = perf_counter_ns()
-            _abandoned.append(self)
+            self.drop(self._abandon)
+
+    def _abandon(self) -> None:
+        if self._calls.open:
+            self.fail(None, message=_NO_OUTCOME)
+        else:
+            self.end()
 
 
 class _NoCall(Call):
@@ -280,13 +292,10 @@ def end_abandoned() -> None:
     """
     while _abandoned:
         try:
-            call = _abandoned.popleft()
+            end = _abandoned.popleft()
         except IndexError:  # another thread was faster
             return
-        if call._calls.open:
-            call.fail(None, message=_NO_OUTCOME)
-        else:
-            call.end()
+        end()
 
 
 def type_name(error: BaseException) -> str:

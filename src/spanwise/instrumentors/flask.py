@@ -85,5 +85,10 @@ def _note(_app: Any, exception: BaseException | None = None, **_: Any) -> None:
 
 def _route(environ: Mapping[str, Any]) -> str | None:
     rule = getattr(environ.get(_REQUEST), "url_rule", None)
+    if rule is None:
+        # No route matched, or a middleware gave the application a copy of the environment.
+        import flask
+
+        rule = flask.request.url_rule if flask.has_request_context() else None
     route: str | None = getattr(rule, "rule", None)
     return route
