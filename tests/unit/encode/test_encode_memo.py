@@ -175,6 +175,13 @@ def test_every_length_of_key_and_text(memo: Memo, key_size: int, size: int) -> N
     assert length == expected.ByteSize()
 
 
+def test_beginnings_of_few_sizes_are_kept(memo: Memo) -> None:
+    for size in range(1, 257):
+        assert encode(memo, "k", f"{size:03d}".ljust(size, "x")[:size])
+    kept = [values.heads for table in memo.kinds.values() for values in table.values()]
+    assert [len(heads) for heads in kept] == [64]
+
+
 def test_texts_refuse_what_is_no_text(memo: Memo) -> None:
     texts = Texts(memo, b"\x2a")
     with pytest.raises(TypeError):
