@@ -209,6 +209,12 @@ def _start(launched: Launch) -> None:
 
     Lifecycle(pipeline.after_fork, at_exit).begin()
     when_supervising(pipeline.stand_by)
+    if loaded.request_memory:
+        launched.options["flask"] = {"request_memory": True}
+    if loaded.trace_response:
+        from opentelemetry.instrumentation import propagators
+
+        propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
     pipeline.start()
     if not _exporter_names(loaded, "logs"):
         # Without an exporter the log handler would cost a record on each call for nothing.

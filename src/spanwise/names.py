@@ -128,6 +128,14 @@ HTTP_SERVER_RESPONSE_BODY_SIZE: Final = Metric(
     kind="histogram",
     buckets=_BODY_BYTES,
 )
+HTTP_SERVER_REQUEST_MEMORY: Final = Metric(
+    "spanwise.http.server.request.memory",
+    "By",
+    "What the process's physical memory grew by during a request; on spans also what it shrank by.",
+    "spanwise",
+    kind="histogram",
+    buckets=_BODY_BYTES,
+)
 DB_CLIENT_OPERATION_DURATION: Final = Metric(
     "db.client.operation.duration",
     "s",

@@ -115,6 +115,18 @@ class Settings:
         "for these libraries contrib's instrumentor is used instead of ours",
         values.names,
     )
+    request_memory: bool = _setting(
+        "SPANWISE_REQUEST_MEMORY",
+        False,
+        "`1`: measure what each Flask request adds to memory",
+        values.boolean,
+    )
+    trace_response: bool = _setting(
+        "SPANWISE_TRACE_RESPONSE",
+        False,
+        "`1`: Flask's answers tell the trace in a `traceresponse` header",
+        values.boolean,
+    )
     process_meters: bool = _setting(
         "SPANWISE_PROCESS_METERS", True, "memory, CPU, threads and files of the process", values.boolean
     )

@@ -28,6 +28,8 @@ class FlaskInstrumentor(Instrumentor):
         FlaskInstrumentor().instrument(request_hook=…, response_hook=…, excluded_urls="health,metrics")
 
     The hooks get what contrib's get: the span and the environment; the span, the status and the headers.
+    ``request_memory=True`` measures what a request adds to the process's memory; requests of other threads
+    at the same time are in it.
     """
 
     library = "flask"

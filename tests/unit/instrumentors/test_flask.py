@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from collections.abc import Iterator
@@ -385,6 +386,51 @@ def test_hooks_get_the_span_and_cannot_harm(telemetry: Telemetry, client: Any) -
     assert client.get("/item/1").status_code == 200, "the request hook raises KeyError"
     assert len(telemetry.spans) == 2
     assert {point.value for point in telemetry.points(names.HTTP_SERVER_ACTIVE_REQUESTS.name)} == {0}
+
+
+def test_memory_is_measured_where_it_is_asked_for(telemetry: Telemetry, client: Any) -> None:
+    name = names.HTTP_SERVER_REQUEST_MEMORY.name
+    client.get("/item/1")
+    assert telemetry.points(name) == []
+    telemetry.instrument(request_memory=True)
+    kept: list[bytes] = []
+    app = application(telemetry)
+    app.add_url_rule("/grows", view_func=lambda: str(kept.append(b"x" * 20_000_000)))
+    assert app.test_client().get("/grows").status_code == 200
+    assert telemetry.spans[-1].attributes[name] >= 19_000_000
+    (point,) = telemetry.points(name)
+    assert point.sum >= 19_000_000
+    assert point.attributes[names.HTTP_ROUTE] == "/grows"
+
+
+def test_an_asgi_wrapper_s_requests_are_each_one_span(telemetry: Telemetry) -> None:
+    from asgiref.wsgi import WsgiToAsgi
+
+    sent: list[Any] = []
+
+    async def call() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/item/2", "query_string": b"", "headers": []}
+        scope |= {"server": ("shop.example", 80), "http_version": "1.1"}
+        await WsgiToAsgi(application(telemetry))(scope, receive, send)  # type: ignore[no-untyped-call]
+
+    asyncio.run(call())
+    assert b"".join(message.get("body", b"") for message in sent) == b"xx"
+    assert telemetry.span.name == "GET /item/<int:number>"
+
+
+def test_several_applications_and_blueprints_each_have_their_routes(telemetry: Telemetry) -> None:
+    for name in "ab":
+        app, blueprint = flask.Flask(name), flask.Blueprint(name, name, url_prefix=f"/{name}")
+        blueprint.add_url_rule("/<what>", view_func=lambda what: str(what))
+        app.register_blueprint(blueprint)
+        app.test_client().get(f"/{name}/1")
+    assert [span.name for span in telemetry.spans] == ["GET /a/<what>", "GET /b/<what>"]
 
 
 def test_the_trace_is_told_in_the_answer_where_a_propagator_is_set(telemetry: Telemetry, client: Any) -> None:
