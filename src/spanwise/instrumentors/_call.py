@@ -200,7 +200,8 @@ class Call:
             span = self.span
             if span.is_recording():
                 span.set_attributes(extra)
-                span.set_status(Status(StatusCode.ERROR, message_of(error) if message is None else message))
+                description = message_of(error) if message is None else message
+                span.set_status(Status(StatusCode.ERROR, description or None))
                 if error is not None and message is None:
                     span.record_exception(error)
                 elif error is not None:
