@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["when_imported"]
+__all__ = ["is_being_imported", "when_imported"]
 
 Function = Callable[[ModuleType], None]
 
@@ -35,7 +35,7 @@ def when_imported(name: str, function: Function) -> None:
     """
     with _lock:
         module = sys.modules.get(name)
-        importing = _is_being_imported(module) and name not in _have_run
+        importing = is_being_imported(module) and name not in _have_run
         if module is None or importing:
             if importing:
                 _under_way.add(name)
@@ -46,8 +46,8 @@ def when_imported(name: str, function: Function) -> None:
     function(module)
 
 
-def _is_being_imported(module: ModuleType | None) -> bool:
-    """A module whose import is under way is there, and has not run."""
+def is_being_imported(module: ModuleType | None) -> bool:
+    """Whether a module's import is under way: it is there, and has not run."""
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
@@ -55,7 +55,7 @@ def _settle() -> None:
     """Tells of those that have run since."""
     for name in list(_under_way):
         module = sys.modules.get(name)
-        if _is_being_imported(module):
+        if is_being_imported(module):
             continue
         _under_way.discard(name)
         if module is not None:
