@@ -233,7 +233,8 @@ def test_an_instrumentor_that_imports_the_library_itself_is_attached_when_it_has
     )
     (tmp_path / "late_library.py").write_text("")
     (tmp_path / "both_module.py").write_text(
-        "import late_library\nclass Early:\n    def instrument(self, **_):\n        print(type(self).__name__)\n"
+        "import late_library\nclass Early:\n"
+        "    def instrument(self, **_):\n        print(type(self).__name__)\n"
         "class Late(Early): ...\n"
     )
     code = (
