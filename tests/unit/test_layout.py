@@ -32,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "console": set(),
     "bootstrap": {"launch"},
     "resource": set(),
+    "catalogue": set(),
     "notices": set(),
     "components": set(),
     "declarative": set(),
