@@ -1,0 +1,53 @@
+"""What the API gives where OpenTelemetry cannot be imported: the application runs, nothing is recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Nothing", "imported"]
+
+_told = False
+
+
+class Nothing:
+    """Stands for any object of the API."""
+
+    def __call__(self, *arguments: Any, **_: Any) -> Any:
+        """As a decorator it leaves the function alone."""
+        return arguments[0] if len(arguments) == 1 and callable(arguments[0]) else self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what Python and libraries look for, and NamedTuples have
+            raise AttributeError(name)
+        return self
+
+    def __enter__(self) -> Nothing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    async def __aenter__(self) -> Nothing:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+def imported(module: str, name: str) -> Any:
+    """What a module of this room has by a name, imported now.
+
+    Returns:
+        That, or what gives Nothing when it is called.
+    """
+    global _told
+    try:
+        found = __import__(f"spanwise.manual.{module}", fromlist=[name])
+        return getattr(found, name)
+    except Exception as error:  # an OpenTelemetry package of a version that does not fit, or half installed
+        if not _told:
+            _told = True
+            import logging
+
+            logging.getLogger("spanwise").error("no manual telemetry: it cannot be imported: %r", error)
+        return lambda *_, **__: Nothing()
