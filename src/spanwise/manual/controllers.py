@@ -50,12 +50,12 @@ class Controllers:
         return controller
 
     def ready(self, controller: object) -> None:
-        """It can be used."""
-        self._do("track", controller, None, "ready")
+        """It can be used. Changes nothing where it is not tracked, or no longer."""
+        self._do("change", controller, "ready")
 
     def failed(self, controller: object) -> None:
-        """It could not be loaded, and is still held."""
-        self._do("track", controller, None, "failed")
+        """It could not be loaded, and is held still. Changes nothing where it is not tracked, or no longer."""
+        self._do("change", controller, "failed")
 
     def disposed(self, controller: object, error: BaseException | str | None = None) -> None:
         """It was given up and is tracked no longer.

@@ -14,7 +14,7 @@ from spanwise.manual.parts import parts
 from spanwise.manual.told import guarded, is_amount, suggestion, tell
 from spanwise.meters.controllers import FAILED, LOADING, READY, STATES, ControllerCounts
 
-__all__ = ["Disposal", "Loading", "counts", "dispose", "get_limit", "set_limit", "track"]
+__all__ = ["Disposal", "Loading", "change", "counts", "dispose", "get_limit", "set_limit", "track"]
 
 
 def track(controller: object, id: object, state: str) -> None:  # noqa: A002
@@ -36,6 +36,19 @@ def _track(controller: object, id: object, state: str) -> None:  # noqa: A002
             f"a {kind} cannot be referenced weakly. Track the object that holds it, or add '__weakref__' to "
             "its __slots__"
         ) from None
+
+
+def change(controller: object, state: str) -> None:
+    """See :meth:`Controllers.ready`."""
+    guarded("change a controller's state", _change, controller, state)
+
+
+def _change(controller: object, state: str) -> None:
+    meter = parts().controllers
+    known = meter.table.get(controller)
+    # What was disposed of while it was loading must not come back.
+    if known is not None:
+        meter.put(controller, known.name, state)
 
 
 def dispose(controller: object, error: BaseException | str | None) -> None:
@@ -102,7 +115,7 @@ class Loading(_OfController):
         _track(self._controller, None, LOADING)
 
     def _finish(self, error: BaseException | None, failed: bool, message: str) -> None:
-        _track(self._controller, None, FAILED if failed else READY)
+        _change(self._controller, FAILED if failed else READY)
 
 
 class Disposal(_OfController):

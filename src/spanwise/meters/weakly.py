@@ -29,29 +29,28 @@ class WeakTable(Generic[T]):
         """
         key = id(thing)
         known = self._entries.get(key)
-        watched = known[0] if known is not None and known[0]() is thing else ref(thing, self._forget(key))
+        watched = known[0] if known is not None else ref(thing, self._forget(key))
         self._entries[key] = (watched, value)
 
     def get(self, thing: object) -> T | None:
         """The object's value; None where it has none."""
         found = self._entries.get(id(thing))
-        return found[1] if found is not None and found[0]() is thing else None
+        return None if found is None else found[1]
 
     def remove(self, thing: object) -> bool:
         """Takes the object out. False where it was not in."""
-        return self.get(thing) is not None and self._entries.pop(id(thing), None) is not None
+        return self._entries.pop(id(thing), None) is not None
 
     def values(self) -> list[T]:
         """The values of all objects that live, at one moment."""
-        return [value for watched, value in list(self._entries.values()) if watched() is not None]
+        return [value for _, value in list(self._entries.values())]
 
     def _forget(self, key: int) -> Callable[[ref[Any]], None]:
+        # Called before the object's address is anybody else's: the weakref module promises the call when the
+        # object is about to be finalized.
         entries = self._entries
+        return lambda _: _drop(entries, key)
 
-        def forget(gone: ref[Any]) -> None:
-            found = entries.get(key)
-            # Another object may have the address by now.
-            if found is not None and found[0] is gone:
-                entries.pop(key, None)
 
-        return forget
+def _drop(entries: dict[int, Any], key: int) -> None:
+    entries.pop(key, None)

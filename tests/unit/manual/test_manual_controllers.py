@@ -119,6 +119,15 @@ def test_loading_and_disposal_as_decorators() -> None:
     assert controllers.counts()[:4] == (1, 0, 0, 1)
 
 
+def test_what_was_disposed_of_while_loading_does_not_come_back() -> None:
+    player = controllers.track(Player())
+    with controllers.loading(player):
+        controllers.disposed(player)
+    controllers.ready(player)
+    controllers.failed(player)
+    assert controllers.counts().total == 0
+
+
 def test_disposal_errors_by_hand(observed: Any) -> None:
     player = controllers.track(Player(), "p")
     with spanwise.operation("free"):

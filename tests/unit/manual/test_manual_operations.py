@@ -120,6 +120,15 @@ def test_a_decorator_takes_the_function_s_name_and_makes_one_each_call(observed:
     assert observed.points()[DURATION][labels(name, "component.render", component="Cart")][0] == 3
 
 
+def test_one_object_serves_with_and_as_a_decorator(observed: Any, caplog: pytest.LogCaptureFixture) -> None:
+    timed = spanwise.operation("work")
+    work = timed(lambda: 3)
+    with timed:
+        assert work() == 3
+    assert len(observed.spans()) == 2
+    assert caplog.text == ""
+
+
 def test_a_decorated_function_runs_in_many_threads_at_once(observed: Any) -> None:
     together = threading.Barrier(4)
 

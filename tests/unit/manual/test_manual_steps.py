@@ -12,7 +12,7 @@ from contextvars import Context, copy_context
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import StatusCode, get_current_span
 
@@ -66,6 +66,9 @@ MOVES = st.lists(st.sampled_from(["next", "throw", "close", "hello"]), max_size=
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SCRIPTS, MOVES)
+@example(["a", "b"], ["hello", "next"])
+@example(["a", "b", "return"], ["throw", "hello"])
+@example(["a", "raise"], ["hello", "close", "next"])
 def test_a_generator_does_what_it_did(script: list[str], moves: list[str]) -> None:
     assert play(spanwise.operation("talk")(talk), script, moves) == play(talk, script, moves)
 
@@ -106,6 +109,9 @@ def aplay(make: Callable[[list[str]], Any], script: list[str], moves: list[str])
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SCRIPTS, MOVES)
+@example(["a", "b"], ["hello", "next"])
+@example(["a", "b", "return"], ["throw", "hello"])
+@example(["a", "raise"], ["hello", "close", "next"])
 def test_an_asynchronous_generator_does_what_it_did(script: list[str], moves: list[str]) -> None:
     assert aplay(spanwise.operation("talk")(atalk), script, moves) == aplay(atalk, script, moves)
 
@@ -202,6 +208,40 @@ def test_a_generator_that_is_closed_early_is_no_failure(observed: Any) -> None:
     never = spanwise.operation("never")(talk)(["a"])
     del never
     assert observed.span().status.status_code is StatusCode.UNSET
+
+
+def test_what_is_closed_cleans_up_within_its_span() -> None:
+    cleaned: list[str] = []
+
+    def clean() -> None:
+        assert get_current_span().is_recording()
+        cleaned.append("up")
+
+    @spanwise.operation("o")
+    def pieces() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            clean()
+
+    @spanwise.operation("o")
+    async def apieces() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+            clean()
+
+    async def main() -> None:
+        opened = apieces()
+        await opened.__anext__()
+        await opened.aclose()  # type: ignore[attr-defined]
+        assert cleaned == ["up", "up"], "it is not closed when its consumer has closed it"
+
+    generator = pieces()
+    next(generator)
+    generator.close()  # type: ignore[attr-defined]
+    asyncio.run(main())
 
 
 def test_a_generator_goes_on_in_another_context(observed: Any, caplog: pytest.LogCaptureFixture) -> None:
