@@ -54,7 +54,7 @@ class Controllers:
         self._do("change", controller, "ready")
 
     def failed(self, controller: object) -> None:
-        """It could not be loaded, and is held still. Changes nothing where it is not tracked, or no longer."""
+        """It could not be loaded and is still held. Changes nothing where it is not tracked, or no longer."""
         self._do("change", controller, "failed")
 
     def disposed(self, controller: object, error: BaseException | str | None = None) -> None:

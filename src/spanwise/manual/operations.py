@@ -58,7 +58,7 @@ class Operation(Measured):
         self._since: int | None = None
         self._thread = 0
         self._cpu_known = True
-        self._before = 0
+        self._before: int | None = None
 
     def _take(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if not self._name:
@@ -93,10 +93,11 @@ class Operation(Measured):
         if call is NO_CALL:
             return
         try:
-            grown = resident_bytes() - self._before
+            grown = None if self._before is None else resident_bytes() - self._before
             cpu = self._cpu / 1e9 if self._cpu_known else None
             span = call.span
-            span.set_attribute(names.OPERATION_MEMORY_DELTA.name, grown)
+            if grown is not None:
+                span.set_attribute(names.OPERATION_MEMORY_DELTA.name, grown)
             if cpu is not None:
                 span.set_attribute(names.OPERATION_CPU_TIME.name, cpu)
             parts().operations.record(cpu, grown, self._said)

@@ -152,6 +152,10 @@ class Reaction:
         # Of its own: one that hangs keeps neither another hook nor the watch from going on.
         threading.Thread(target=self._react, args=(used,), name="spanwise-memory-hook", daemon=True).start()
 
+    def renew(self) -> None:
+        """In a forked child no hook runs, though one of the parent's may have at the fork."""
+        self._busy = threading.Lock()
+
     def _react(self, used: int) -> None:
         if self._hook is None or not self._busy.acquire(False):
             return  # the one before still runs
@@ -197,6 +201,8 @@ class _Watcher:
     def after_fork(self) -> None:
         """A child has none of its parent's threads."""
         self._thread, self._stirred = None, threading.Event()
+        for reaction in self._reactions:
+            reaction.renew()
         if self._reactions:
             guarded("watch the memory in a forked process", self._go_on)
 

@@ -246,6 +246,24 @@ def test_what_fails_of_ours_costs_telemetry_only(
     assert [span.name for span in observed.spans()] == ["o"], "the span was lost with the figure"
 
 
+def test_memory_that_was_not_known_at_the_start_is_not_told(
+    observed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = iter([OSError("too many open files"), 4_000_000])
+
+    def once_broken() -> int:
+        found = next(read)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(operations, "resident_bytes", once_broken)
+    with spanwise.operation("o"):
+        pass
+    assert MEMORY not in observed.span().attributes
+    assert MEMORY not in observed.points()
+
+
 def test_a_suppressed_operation_is_not_observed(observed: Any) -> None:
     with suppressed(), spanwise.operation("o") as op:
         op.add_metric("x", 1)

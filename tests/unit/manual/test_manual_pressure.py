@@ -222,9 +222,22 @@ def test_a_forked_child_watches_too() -> None:
     from spanwise.manual import pressure
     pressure._EVERY = 0.001
     parent, called = os.getpid(), threading.Event()
-    level = [0]
+    level, busy = [0], threading.Event()
     pressure.resident_bytes = lambda: level[0]
-    spanwise.on_memory_pressure(1, lambda used: called.set())
+
+    def hook(used):
+        if os.getpid() == parent:
+            busy.set()
+            threading.Event().wait()  # for ever: the fork comes meanwhile
+        called.set()
+
+    spanwise.on_memory_pressure(1, hook)
+    level[0] = 10_000_000
+    assert busy.wait(20)
+    level[0] = 0
+    looks = pressure._watcher._reactions[0]._crossing
+    while looks._above:
+        pass
     child = os.fork()
     if not child:
         level[0] = 10_000_000
