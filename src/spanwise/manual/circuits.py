@@ -6,7 +6,7 @@ from typing import Final
 
 from spanwise.instrumentors._call import type_name
 from spanwise.manual.measured import Measured
-from spanwise.manual.told import tell
+from spanwise.manual.told import shown, tell, text
 from spanwise.meters.circuit import Breaker
 from spanwise.meters.locks import ForkLock
 
@@ -24,7 +24,7 @@ def _breaker(name: str) -> Breaker:
         if found is None:
             found = Breaker(name)
             if len(_breakers) >= _MOST:
-                tell(f"{name!r:.80} is circuit breaker {_MOST + 1}: name breakers by what they protect")
+                tell(f"{shown(name)} is circuit breaker {_MOST + 1}: name breakers by what they protect")
             else:
                 _breakers[name] = found
         return found
@@ -38,7 +38,7 @@ class Circuit(Measured):
 
     def __init__(self, name: object) -> None:
         super().__init__()
-        self._breaker = _breaker(str(name))
+        self._breaker = _breaker(text(name))
         self._state = self._breaker.state
 
     @property

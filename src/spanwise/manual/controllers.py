@@ -111,6 +111,6 @@ class Controllers:
     def _do(self, function: str, *arguments: Any) -> Any:
         from spanwise.manual.nothing import imported
 
-        return imported("tracking", function)(*arguments)
+        return imported("tracking", function, *arguments)
 
     _make = _do

@@ -203,4 +203,4 @@ def _make(module: str, name: str, *arguments: Any) -> Any:
         called = getattr(first, "__qualname__", first)
         tell(f"@spanwise.… on {called} needs brackets and its arguments: see help(spanwise); not observed")
         return first
-    return imported(module, name)(*arguments)
+    return imported(module, name, *arguments)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from spanwise.manual.measured import Measured
+from spanwise.manual.told import text
 
 __all__ = ["IdOf", "Identified", "is_timeout", "size_of"]
 
@@ -41,9 +42,9 @@ class Identified(Measured):
 
     def __init__(self, id: object, id_from: IdOf | None) -> None:  # noqa: A002
         super().__init__()
-        self._id = "" if id is None else str(id)
+        self._id = "" if id is None else text(id)
         self._id_from = id_from
 
     def _take(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if self._id_from is not None:
-            self._id = str(self._id_from(*args, **kwargs))
+            self._id = text(self._id_from(*args, **kwargs))

@@ -6,7 +6,7 @@ from typing import Final
 
 from opentelemetry.trace import SpanKind
 
-from spanwise.manual.told import suggestion, tell
+from spanwise.manual.told import shown, suggestion, tell
 
 __all__ = ["KINDS", "kind_of"]
 
@@ -33,5 +33,5 @@ def kind_of(kind: object) -> tuple[str, SpanKind]:
     """A kind as its attribute's value and its span's kind; an unknown one is told, and is ``custom``."""
     if isinstance(kind, str) and kind in KINDS:
         return kind, KINDS[kind]
-    tell(f"{kind!r} is no kind of operation, so it is rated as {_DEFAULT}. {suggestion(kind, KINDS)}")
+    tell(f"{shown(kind)} is no kind of operation, so it is rated as {_DEFAULT}. {suggestion(kind, KINDS)}")
     return _DEFAULT, KINDS[_DEFAULT]

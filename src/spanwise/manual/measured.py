@@ -14,7 +14,7 @@ from opentelemetry.util.types import AttributeValue
 from spanwise.context import attach_context, detach_context, get_context
 from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.manual import steps
-from spanwise.manual.told import guarded, tell
+from spanwise.manual.told import guarded, shown, tell, text
 
 __all__ = ["Measured"]
 
@@ -115,7 +115,7 @@ class Measured:
         self._running = False
         self._clock(False)
         raised = error if isinstance(error, BaseException) else None
-        message = "" if error is None or raised is not None else str(error)
+        message = "" if error is None or raised is not None else text(error)
         guarded(f"end a {self.what}", self._finish, raised, failed, message)
 
     def set_attribute(self, name: str, value: AttributeValue) -> None:
@@ -197,7 +197,7 @@ class Measured:
         is returned as it is, with a warning.
         """
         if not callable(function) or isinstance(function, type):
-            tell(f"a {self.what} decorates functions and methods, not {function!r:.80}; it is left alone")
+            tell(f"a {self.what} decorates functions and methods, not {shown(function)}; it is left alone")
             return function
         made: Callable[P, R] = steps.observed(
             function, lambda args, kwargs: self._run(function, args, kwargs)

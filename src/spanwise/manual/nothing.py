@@ -34,20 +34,23 @@ class Nothing:
         return None
 
 
-def imported(module: str, name: str) -> Any:
-    """What a module of this room has by a name, imported now.
+def imported(module: str, name: str, *arguments: Any) -> Any:
+    """Calls what a module of this room has by a name, imported now.
 
     Returns:
-        That, or what gives Nothing when it is called.
+        What it returns; Nothing where it cannot be imported, or raises.
     """
     global _told
     try:
-        found = __import__(f"spanwise.manual.{module}", fromlist=[name])
-        return getattr(found, name)
+        function = getattr(__import__(f"spanwise.manual.{module}", fromlist=[name]), name)
     except Exception as error:  # an OpenTelemetry package of a version that does not fit, or half installed
         if not _told:
             _told = True
             import logging
 
             logging.getLogger("spanwise").error("no manual telemetry: it cannot be imported: %r", error)
-        return lambda *_, **__: Nothing()
+        return Nothing()
+    from spanwise.manual.told import guarded
+
+    made = guarded(f"make a {name}", function, *arguments)
+    return Nothing() if made is None else made

@@ -15,7 +15,7 @@ from spanwise.instrumentors._call import NO_CALL
 from spanwise.manual.kinds import kind_of
 from spanwise.manual.measured import Measured
 from spanwise.manual.parts import parts
-from spanwise.manual.told import guarded, tell
+from spanwise.manual.told import guarded, shown, tell, text
 from spanwise.meters.resident import resident_bytes
 
 __all__ = ["Operation"]
@@ -40,16 +40,16 @@ class Operation(Measured):
         self._kind, self._span_kind = kind_of(kind)
         self._labels: dict[str, AttributeValue] = {names.OPERATION_KIND: self._kind}
         if component is not None:
-            self._labels[names.OPERATION_COMPONENT] = str(component)
+            self._labels[names.OPERATION_COMPONENT] = text(component)
         if plugin is not None:
-            self._labels[names.OPERATION_PLUGIN] = str(plugin)
+            self._labels[names.OPERATION_PLUGIN] = text(plugin)
         self._attributes: Mapping[str, AttributeValue] = {}
         if attributes is not None:
             try:
                 self._attributes = dict(attributes)
             except (TypeError, ValueError):
-                tell(f"attributes of an operation are a mapping of names to values, not {attributes!r:.80}")
-        self._name = "" if name is None else str(name)
+                tell(f"attributes of an operation are a mapping of names to values, not {shown(attributes)}")
+        self._name = "" if name is None else text(name)
         self._said = dict(self._labels)
 
     def _reset(self) -> None:
@@ -124,7 +124,7 @@ class Operation(Measured):
             value: a finite number, not negative.
             unit: UCUM unit such as ``By``, ``s`` or ``{frame}``.
         """
-        guarded(f"add the metric {name!r:.80}", self._add_metric, name, value, unit)
+        guarded(f"add the metric {shown(name)}", self._add_metric, name, value, unit)
 
     def _add_metric(self, name: Any, value: Any, unit: Any) -> None:
         if not self._running:
@@ -132,7 +132,7 @@ class Operation(Measured):
         if not isinstance(name, str) or not isinstance(unit or "", str):
             raise ValueError("its name and its unit must be texts")
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"{value!r:.80} is no number")
+            raise ValueError(f"{shown(value)} is no number")
         if self._call is NO_CALL:
             return
         if math.isfinite(value):

@@ -10,7 +10,7 @@ from spanwise import names
 from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.manual.items import Identified, is_timeout, size_of
 from spanwise.manual.parts import parts
-from spanwise.manual.told import guarded, is_amount, tell
+from spanwise.manual.told import guarded, is_amount, shown, tell, text
 from spanwise.meters.preload import FAILURE, SUCCESS, TIMEOUT
 
 __all__ = ["Preload"]
@@ -36,7 +36,7 @@ class Preload(Identified):
             size: how many more, not negative.
         """
         if not (is_amount(size) and isinstance(size, int)):
-            tell(f"a preload's size is a number of bytes, not {size!r:.80}; it is not counted")
+            tell(f"a preload's size is a number of bytes, not {shown(size)}; it is not counted")
             return
         self._size += size
 
@@ -64,12 +64,12 @@ class Preload(Identified):
 
     def _record(self, success: object, duration: float, error: BaseException | str | None, size: int) -> None:
         if not is_amount(duration):
-            raise ValueError(f"its duration is {duration!r:.80}: give seconds from 0 on")
+            raise ValueError(f"its duration is {shown(duration)}: give seconds from 0 on")
         self._reset()
         self.loaded(size)
         self._call = self._started(round(duration * 1e9))
         raised = error if isinstance(error, BaseException) else None
-        self._finish(raised, not success, "" if error is None or raised is not None else str(error))
+        self._finish(raised, not success, "" if error is None or raised is not None else text(error))
 
     def _started(self, took: int | None = None) -> Call:
         attributes = {names.OPERATION_KIND: _NAME, names.PRELOAD_ID: self._id}

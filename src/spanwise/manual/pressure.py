@@ -15,7 +15,7 @@ from spanwise import names
 from spanwise.instrumentors._call import NO_CALL
 from spanwise.manual.measured import Measured
 from spanwise.manual.parts import parts
-from spanwise.manual.told import guarded, is_amount, tell
+from spanwise.manual.told import guarded, is_amount, shown, tell
 from spanwise.meters.locks import ForkLock
 from spanwise.meters.memory import MEGABYTE, Crossing
 from spanwise.meters.resident import resident_bytes
@@ -49,7 +49,7 @@ class MemoryPressure(Measured):
             controllers: how many, not negative.
         """
         if not (is_amount(controllers) and isinstance(controllers, int)):
-            tell(f"controllers disposed of are a number from 0 on, not {controllers!r:.80}")
+            tell(f"controllers disposed of are a number from 0 on, not {shown(controllers)}")
             return
         self._disposed = controllers
 
@@ -64,7 +64,7 @@ class MemoryPressure(Measured):
 
     def _record(self, before_mb: float, controllers_disposed: int) -> None:
         if not is_amount(before_mb):
-            raise ValueError(f"before_mb is {before_mb!r:.80}: give megabytes from 0 on")
+            raise ValueError(f"before_mb is {shown(before_mb)}: give megabytes from 0 on")
         self._begin()
         self._before = round(before_mb * MEGABYTE)
         self.disposed(controllers_disposed)
@@ -128,7 +128,7 @@ class Reaction:
         below = limit_mb if falls_below_mb is None else falls_below_mb
         for name, value in (("limit_mb", limit_mb), ("falls_below_mb", below)):
             if not is_amount(value) or not value:
-                raise ValueError(f"{name} is {value!r:.80}: give megabytes, above 0")
+                raise ValueError(f"{name} is {shown(value)}: give megabytes, above 0")
         if below > limit_mb:
             raise ValueError(f"falls_below_mb ({below:g}) is above limit_mb ({limit_mb:g})")
         if falls_below_mb is None:
@@ -137,7 +137,7 @@ class Reaction:
 
     def _watch(self) -> None:
         if not callable(self._hook):
-            tell(f"the hook of on_memory_pressure must be a function, not {self._hook!r:.80}")
+            tell(f"the hook of on_memory_pressure must be a function, not {shown(self._hook)}")
         elif self._crossing is not None:
             _watcher.add(self)
 

@@ -14,7 +14,7 @@ from spanwise import names
 from spanwise.instrumentors._call import NO_CALL
 from spanwise.manual.items import Identified, IdOf, size_of
 from spanwise.manual.parts import parts
-from spanwise.manual.told import guarded, is_amount, tell
+from spanwise.manual.told import guarded, is_amount, shown, tell, text
 from spanwise.meters.streaming import COMPLETED, ERROR, LEFT
 
 __all__ = ["Stream"]
@@ -42,9 +42,9 @@ class Stream(Identified):
         super().__init__(id, id_from)
         self._labels: dict[str, AttributeValue] = {}
         if quality is not None:
-            self._labels[names.STREAM_QUALITY] = str(quality)
+            self._labels[names.STREAM_QUALITY] = text(quality)
         if format is not None:
-            self._labels[names.STREAM_FORMAT] = str(format)
+            self._labels[names.STREAM_FORMAT] = text(format)
 
     def _reset(self) -> None:
         super()._reset()
@@ -62,7 +62,7 @@ class Stream(Identified):
             size: how many more, not negative.
         """
         if not (is_amount(size) and isinstance(size, int)):
-            tell(f"a stream's size is a number of bytes, not {size!r:.80}; it is not counted")
+            tell(f"a stream's size is a number of bytes, not {shown(size)}; it is not counted")
             return
         self._size += size
 
@@ -76,7 +76,7 @@ class Stream(Identified):
 
     def _wait(self, seconds: float) -> None:
         if not is_amount(seconds):
-            raise ValueError(f"it is {seconds!r:.80}: give seconds from 0 on")
+            raise ValueError(f"it is {shown(seconds)}: give seconds from 0 on")
         self._waited += seconds
 
     @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, Final
 
-__all__ = ["guarded", "is_amount", "suggestion", "tell"]
+__all__ = ["guarded", "is_amount", "shown", "suggestion", "tell", "text"]
 
 _logger = logging.getLogger("spanwise")
 
@@ -18,18 +18,18 @@ _MOST: Final = 200
 _told: set[str] = set()
 
 
-def tell(text: str) -> None:
+def tell(message: str) -> None:
     """Logs a warning, at debug level when it was logged before.
 
     Args:
-        text: names the thing, the place and what to do.
+        message: names the thing, the place and what to do.
     """
     level = logging.WARNING
-    if text in _told or len(_told) >= _MOST:
+    if message in _told or len(_told) >= _MOST:
         level = logging.DEBUG
     else:
-        _told.add(text)
-    _logger.log(level, "%s", text)
+        _told.add(message)
+    _logger.log(level, "%s", message)
 
 
 def guarded(doing: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -45,11 +45,11 @@ def guarded(doing: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except ValueError as error:
-        tell(f"could not {doing}: {error}")
+        tell(f"could not {doing}: {text(error)}")
     except Exception as error:
         tell(
-            f"could not {doing} ({type(error).__name__}: {error}); the application is not affected, but "
-            "telemetry is missing. Please report this"
+            f"could not {doing} ({type(error).__name__}: {text(error)}); the application is not affected, "
+            "but telemetry is missing. Please report this"
         )
     return None
 
@@ -59,8 +59,24 @@ def is_amount(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
+def text(value: object) -> str:
+    """A value as a text; a placeholder where its ``__str__`` raises."""
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def shown(value: object) -> str:
+    """A value as a warning shows it: as code has it, and not more than 80 characters."""
+    try:
+        return repr(value)[:80]
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
 def suggestion(given: object, known: Iterable[str]) -> str:
     """Asks whether the nearest was meant, or lists what there is."""
     choices = list(known)
-    close = get_close_matches(str(given).lower().replace(" ", "_"), choices, n=1)
+    close = get_close_matches(text(given).lower().replace(" ", "_"), choices, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(choices)}"

@@ -11,7 +11,7 @@ from spanwise import names
 from spanwise.instrumentors._call import message_of, type_name
 from spanwise.manual.measured import Measured
 from spanwise.manual.parts import parts
-from spanwise.manual.told import guarded, is_amount, suggestion, tell
+from spanwise.manual.told import guarded, is_amount, shown, suggestion, tell, text
 from spanwise.meters.controllers import FAILED, LOADING, READY, STATES, ControllerCounts
 
 __all__ = ["Disposal", "Loading", "change", "counts", "dispose", "get_limit", "set_limit", "track"]
@@ -24,10 +24,10 @@ def track(controller: object, id: object, state: str) -> None:  # noqa: A002
 
 def _track(controller: object, id: object, state: str) -> None:  # noqa: A002
     if state not in STATES:
-        raise ValueError(f"{state!r:.80} is no state of a controller. {suggestion(state, STATES)}")
+        raise ValueError(f"{shown(state)} is no state of a controller. {suggestion(state, STATES)}")
     meter = parts().controllers
     known = meter.table.get(controller)
-    name = str(id) if id is not None else known.name if known is not None else ""
+    name = text(id) if id is not None else known.name if known is not None else ""
     try:
         meter.put(controller, name, state)
     except TypeError:
@@ -70,7 +70,7 @@ def _dispose(controller: object, error: BaseException | str | None) -> None:
             about[names.EXCEPTION_TYPE] = type_name(error)
             about[names.EXCEPTION_MESSAGE] = message_of(error)
         else:
-            about[names.EXCEPTION_MESSAGE] = str(error)
+            about[names.EXCEPTION_MESSAGE] = text(error)
         span.add_event(names.CONTROLLER_DISPOSAL_ERROR_EVENT, about)
 
 
@@ -87,7 +87,7 @@ def get_limit() -> int | None:
 def set_limit(limit: int | None) -> None:
     """See :attr:`Controllers.limit`."""
     if limit is not None and not (is_amount(limit) and isinstance(limit, int)):
-        tell(f"the limit of controllers is a number from 0 on, or None, not {limit!r:.80}")
+        tell(f"the limit of controllers is a number from 0 on, or None, not {shown(limit)}")
         return
     parts().controllers.limit = limit
 

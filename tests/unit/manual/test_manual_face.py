@@ -154,6 +154,50 @@ def test_a_decorator_without_brackets_is_told(caplog: pytest.LogCaptureFixture, 
     assert "needs brackets" in caplog.text
 
 
+class Evil:
+    """Whatever is done with it raises."""
+
+    def _raise(self, *_: Any) -> Any:
+        raise RuntimeError("evil")
+
+    __str__ = __repr__ = __bool__ = __eq__ = __hash__ = __len__ = __iter__ = __float__ = _raise
+    __getitem__ = __lt__ = __gt__ = __le__ = __ge__ = __add__ = __mul__ = __index__ = _raise
+
+    @property
+    def keys(self) -> Any:
+        raise RuntimeError("evil")
+
+
+def test_nothing_that_it_is_given_makes_it_raise() -> None:
+    evil: Any = Evil()
+    with spanwise.operation(evil, evil, component=evil, plugin=evil, attributes=evil) as op:
+        op.add_metric(evil, evil, evil)
+        op.add_metric("x", evil, evil)
+        op.set_attribute(evil, evil)
+        op.set_attribute("x", evil)
+    spanwise.operation("o", attributes={"a": evil}).start().fail(evil)
+    with spanwise.preload(evil, id_from=evil) as item:
+        item.loaded(evil)
+    spanwise.preload("a").record(evil, evil, evil, evil)
+    spanwise.preload("a").record(False, 1, evil, evil)
+    assert spanwise.preload(id_from=lambda _: evil)(lambda each: each)(evil) is evil
+    with spanwise.stream(evil, quality=evil, format=evil) as playing:
+        playing.sent(evil)
+        playing.buffered(evil)
+    assert next(spanwise.stream("s")(lambda: iter([evil]))()) is evil
+    breaker = spanwise.circuit(evil)
+    breaker.trip(evil, error=evil, backoff=evil)
+    with spanwise.memory_pressure() as pressure:
+        pressure.disposed(evil)
+    spanwise.memory_pressure().record(evil, evil)
+    spanwise.on_memory_pressure(evil, evil, falls_below_mb=evil)
+    assert spanwise.controllers.track(evil, evil, evil) is evil
+    spanwise.controllers.track(evil)
+    spanwise.controllers.ready(evil)
+    spanwise.controllers.disposed(evil, evil)
+    spanwise.controllers.limit = evil
+
+
 def test_what_cannot_be_decorated_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     class Thing:
         """Not a function."""
