@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from spanwise.manual.nothing import imported
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
@@ -109,8 +111,6 @@ class Controllers:
         return counts
 
     def _do(self, function: str, *arguments: Any) -> Any:
-        from spanwise.manual.nothing import imported
-
         return imported("tracking", function, *arguments)
 
     _make = _do

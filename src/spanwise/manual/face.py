@@ -8,6 +8,7 @@ what the application raises passes unchanged. A wrong argument costs one warning
 from __future__ import annotations
 
 from spanwise.manual.controllers import Controllers
+from spanwise.manual.nothing import imported
 
 TYPE_CHECKING = False  # typing is not imported for it: every start of `spanwise run` would pay
 if TYPE_CHECKING:
@@ -193,8 +194,6 @@ def on_memory_pressure(
 
 
 def _make(module: str, name: str, *arguments: Any) -> Any:
-    from spanwise.manual.nothing import imported
-
     first = arguments[0] if arguments else None
     if callable(first):
         # Written without brackets the decorator gets the function here, and the application needs it back.

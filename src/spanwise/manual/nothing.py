@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Nothing", "imported"]
 
 _told = False
+_found: dict[str, Any] = {}
 
 
 class Nothing:
@@ -42,7 +45,13 @@ def imported(module: str, name: str, *arguments: Any) -> Any:
     """
     global _told
     try:
-        function = getattr(__import__(f"spanwise.manual.{module}", fromlist=[name]), name)
+        function = _found.get(name)
+        if function is None:
+            from spanwise.manual.told import guarded
+
+            function = getattr(__import__(f"spanwise.manual.{module}", fromlist=[name]), name)
+            # An import statement takes a microsecond each time.
+            _found.update({name: function, "guarded": guarded})
     except Exception as error:  # an OpenTelemetry package of a version that does not fit, or half installed
         if not _told:
             _told = True
@@ -50,7 +59,5 @@ def imported(module: str, name: str, *arguments: Any) -> Any:
 
             logging.getLogger("spanwise").error("no manual telemetry: it cannot be imported: %r", error)
         return Nothing()
-    from spanwise.manual.told import guarded
-
-    made = guarded(f"make a {name}", function, *arguments)
+    made = _found["guarded"](f"make a {name}", function, *arguments)
     return Nothing() if made is None else made
