@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "meters": set(),
     "privacy": set(),
     "instrumentors": {"privacy", "meters"},
+    "manual": {"instrumentors", "meters"},
     "console": set(),
     "bootstrap": {"launch"},
     "resource": set(),
@@ -41,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "entrypoints": EVERYTHING,
     "commands": EVERYTHING,
     "launch": {"distro"},
-    "__init__": {"launch"},
+    "__init__": {"launch", "manual"},
     "__main__": {"commands"},
 }
 

@@ -73,6 +73,7 @@ class Calls:
         kind: SpanKind = SpanKind.CLIENT,
         metric_attributes: Mapping[str, AttributeValue] | None = None,
         context: Context | None = None,
+        took: int | None = None,
     ) -> Call:
         """Start a span as a child of the current one.
 
@@ -82,6 +83,8 @@ class Calls:
             kind: the span's kind.
             metric_attributes: the labels of the duration; None records no duration.
             context: whose span is the parent instead; the current one by default.
+            took: nanoseconds that the operation took, where it is over and ends now: the call has exactly
+                this duration.
 
         Returns:
             The call, or `NO_CALL` where instrumentation is suppressed or a tracer fails.
@@ -94,9 +97,12 @@ class Calls:
             for key in SUPPRESSION_KEYS:
                 if context.get(key):
                     return NO_CALL
-            began = time_ns()
+            began = time_ns() if took is None else time_ns() - took
             span = self._tracer.start_span(name, context, kind, attributes, start_time=began)
-            return Call(self, span, context, metric_attributes, began)
+            call = Call(self, span, context, metric_attributes, began)
+            if took is not None:
+                call.over(took)
+            return call
         except Exception as error:
             self.warn("start a span", error)
             return NO_CALL
@@ -157,6 +163,15 @@ class Call:
         self._dropped = 0
         self._token: Token[Context] | None = None
         self._clock = perf_counter_ns()
+
+    def over(self, took: int) -> None:
+        """Fix the duration, which is not for the clock to tell.
+
+        Args:
+            took: nanoseconds.
+        """
+        self._dropped = self._clock
+        self._clock -= took
 
     def end(self, more: Mapping[str, AttributeValue] | None = None) -> float:
         """End as a success.
