@@ -1,8 +1,8 @@
 """diskcache 5: what every operation on the disk became, and how long it took. No spans, unless asked for.
 
-Wraps ``Cache``'s methods, which FanoutCache, DjangoCache and ``memoize`` call. A lookup that finds the default
-itself (a stored None, without a default) counts as a miss. What is too old is a miss: diskcache does not say.
-Evictions and sizes are not observed: the first has no public way, the second is a query on the disk.
+Wraps ``Cache``'s methods, which FanoutCache, DjangoCache and ``memoize`` call. A lookup that finds the
+default itself (a stored None, without a default) counts as a miss. What is too old is a miss: diskcache does
+not say. Evictions and sizes are not observed: the first has no public way, the second is a query on the disk.
 """
 
 from __future__ import annotations
@@ -116,20 +116,23 @@ class _Observing:
 
 
 def _got(_cache: Any, args: Arguments, named: Named, result: Any) -> list[tuple[str, int]]:
-    return _found(
-        args, named, result, argument(args, named, 3, "expire_time"), argument(args, named, 4, "tag")
-    )
+    more = (argument(args, named, 3, "expire_time"), argument(args, named, 4, "tag"))
+    return _found(args, named, result, more)
 
 
 def _popped(_cache: Any, args: Arguments, named: Named, result: Any) -> list[tuple[str, int]]:
-    return _found(
-        args, named, result, argument(args, named, 2, "expire_time"), argument(args, named, 3, "tag")
-    )
+    more = (argument(args, named, 2, "expire_time"), argument(args, named, 3, "tag"))
+    return _found(args, named, result, more)
 
 
-def _found(args: Arguments, named: Named, result: Any, *with_more: Any) -> list[tuple[str, int]]:
-    value = result[0] if any(with_more) else result
-    return [(MISS if value is argument(args, named, 1, "default") else HIT, 1)]
+def _found(args: Arguments, named: Named, result: Any, more: tuple[Any, ...]) -> list[tuple[str, int]]:
+    value = result[0] if any(more) else result
+    return [(MISS if value is _default(args, named) else HIT, 1)]
+
+
+def _default(args: Arguments, named: Named) -> Any:
+    # The methods' first argument is the key.
+    return argument(args, named, 1, "default")
 
 
 def _stored(_cache: Any, _args: Arguments, _named: Named, result: Any) -> list[tuple[str, int]]:

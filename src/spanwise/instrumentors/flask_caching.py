@@ -94,6 +94,7 @@ class _Observing:
         self._spans = bool(options.get("cache_spans"))
         self._wrapping = CacheCalls(self.calls, self._caches, self._target)
         self._wrapped: set[type] = set()
+        self._targets: dict[type, Target] = {}
         self._patches = Patches()
 
     def attach(self, flask_caching: Any) -> None:
@@ -130,6 +131,9 @@ class _Observing:
 
     def _target(self, backend: Any) -> Target | None:
         kind = type(backend)
+        found = self._targets.get(kind)
+        if found is not None:
+            return found
         try:
             name = kind.__qualname__
             tally = self._caches.tally(_SYSTEM, name)
@@ -139,7 +143,8 @@ class _Observing:
             spans = self._spans and not _is(kind, "RedisCache", "BaseRedisCache")
             attributes = {names.CACHE_NAME: name, names.CACHE_SYSTEM: _SYSTEM}
             in_memory = _is(kind, "SimpleCache", "NullCache")
-            return Target(tally, spans, SpanKind.INTERNAL, attributes, in_memory)
+            found = Target(tally, spans, SpanKind.INTERNAL, attributes, in_memory)
+            return self._targets.setdefault(kind, found)
         except Exception as error:
             self.calls.warn("name a back end", error)
             return None
@@ -153,8 +158,8 @@ def _is(kind: type, *classes: str) -> bool:
 def _is_traced(backend: Any) -> bool:
     """Whether the client is pymemcache's, whose calls are spans of its own instrumentor.
 
-    Which client it is has no public name in cachelib; ``_client`` holds for 0.1 to 0.17. Without it, there may
-    be a span too many.
+    Which client it is has no public name in cachelib; ``_client`` holds for 0.1 to 0.17. Without it, there
+    may be a span too many.
     """
     return type(getattr(backend, "_client", None)).__module__.partition(".")[0] == "pymemcache"
 

@@ -33,7 +33,7 @@ _MOST_FUNCTIONS: Final = 1_000
 
 
 class FunctoolsInstrumentor(Instrumentor):
-    """Observes functools.lru_cache. Used like any OpenTelemetry instrumentor, before functions are decorated."""
+    """Observes functools.lru_cache. Used like any OpenTelemetry instrumentor, before what it is to see."""
 
     _watching: _Watching | None = None
 

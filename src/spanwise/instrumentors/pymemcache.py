@@ -1,7 +1,7 @@
 """pymemcache 3.4 and newer: a span and a duration for each call of a server, hits and misses by its answer.
 
 Wraps ``Client``'s methods, which PooledClient, HashClient and RetryingClient call: one span for each request
-that goes to a server, so that a retry is a second one, and a HashClient's ``get_many`` is one for each server.
+to a server, so that a retry is a second one, and a HashClient's ``get_many`` is one for each server.
 
 Against contrib's instrumentor: keys are in no attribute (contrib's ``db.query.text`` holds them, and keys
 hold user names and session ids); no ``network.transport``, which the conventions for databases no longer

@@ -23,7 +23,7 @@ STABLE_ONLY: dict[str, str] = {"flask": "http", "pymemcache": "database"}
 # Entry-point name -> the module at whose import the instrumentor is loaded and attached. What the
 # application never imports costs it nothing. One that is not here is attached at start-up. So are, on
 # purpose: django (attaching reads the settings module, which may be the one that imports django),
-# asyncio, functools, logging, system_metrics and threading (they watch the interpreter, imported in any case).
+# asyncio, functools, logging, system_metrics and threading (they watch the interpreter, there in any case).
 TRIGGERS: dict[str, str] = {
     "aio-pika": "aio_pika",
     "aiohttp-client": "aiohttp",
