@@ -1,4 +1,4 @@
-"""cachetools 4.2 and newer: what every lookup became, evictions, sizes. No spans, unless asked for.
+"""cachetools 5 to 8: what every lookup became, evictions, sizes. No spans, unless asked for.
 
 Wraps the methods of cachetools' classes, so that caches made before and after, subclasses and the decorators,
 which use them, are covered alike. A hit adds one to an integer; one in 256 is timed.
@@ -42,7 +42,7 @@ class CachetoolsInstrumentor(Instrumentor):
     """
 
     library = "cachetools"
-    since = (4, 2)
+    since = (5, 0)
     _observing: _Observing | None = None
 
     def _instrument(self, **options: Any) -> None:
@@ -87,9 +87,12 @@ class _Observing:
             if not issubclass(each, base):
                 continue
             for name, wrap in wrappers.items():
-                # The base class inherits its popitem() from MutableMapping.
-                if name in vars(each) or (each is base and name == "popitem"):
+                if name in vars(each):
                     self._patches.put(each, name, wrap(getattr(each, name)))
+        # The others' constructors call the base class's; its popitem() is inherited from MutableMapping.
+        self._patches.put(base, "__init__", self._init(base.__init__))
+        if "popitem" not in vars(base):
+            self._patches.put(base, "popitem", wrappers["popitem"](base.popitem))
         self._patches.put(cachetools, "cached", self._named(cachetools.cached))
 
     def detach(self) -> None:
@@ -101,7 +104,6 @@ class _Observing:
     def _wrappers(self, base: Any) -> dict[str, Callable[[Method], Method]]:
         methods = Methods(self.records, self._adopt, base.__contains__, self.caches)
         wrappers: dict[str, Callable[[Method], Method]] = {
-            "__init__": self._init,
             "__getitem__": methods.getitem,
             "__contains__": methods.contains,
             "__setitem__": methods.setitem,
