@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -77,7 +78,7 @@ class CacheCalls:
             batch: the number of keys in a call's arguments.
             absent: what a KeyError means; without, it is a failure like any other.
         """
-        target_of, caches, warn, inside = self._target, self._caches, self._calls.warn, self._inside
+        target_of, inside = self._target, self._inside
 
         @functools.wraps(original)
         def wrapper(cache: Any, *args: Any, **named: Any) -> Any:
@@ -86,58 +87,66 @@ class CacheCalls:
             target = target_of(cache)
             if target is None:
                 return original(cache, *args, **named)
-            call = self._start(target, operation, command, batch(args, named) if batch else 0)
+            call = self._start(target, operation, command, lambda: batch(args, named) if batch else 0)
             token = inside.set(True)
             began = perf_counter()
             try:
                 result = original(cache, *args, **named)
             except BaseException as error:
-                seconds = perf_counter() - began
                 answer = absent if isinstance(error, KeyError) else ""
-                if outcomes is not None:
-                    caches.note(target.tally, operation, answer or ERROR, seconds)
-                if answer:
-                    call.end()
-                else:
-                    # The message may hold the key.
-                    call.fail(error, message="")
+                counted = [(answer or ERROR, 1)] if outcomes is not None else []
+                self._end(target, operation, call, counted, perf_counter() - began, None if answer else error)
                 raise
             finally:
                 inside.reset(token)
             seconds = perf_counter() - began
             try:
-                found = outcomes(cache, args, named, result) if outcomes is not None else []
-                self._end(target, operation, call, found, seconds)
+                counted = outcomes(cache, args, named, result) if outcomes is not None else []
             except Exception as error:
-                call.end()
-                warn("tell what became of an operation", error)
+                counted = []
+                self._calls.warn("tell what became of an operation", error)
+            self._end(target, operation, call, counted, seconds)
             return result
 
         return wrapper
 
-    def _start(self, target: Target, operation: str, command: str, batch: int) -> Call:
+    def _start(self, target: Target, operation: str, command: str, batch: Callable[[], int]) -> Call:
         if not target.spans:
             return NO_CALL
-        if command:
-            labels = {**target.attributes, names.DB_OPERATION_NAME: command}
-            attributes = {**labels, names.DB_OPERATION_BATCH_SIZE: batch} if batch > 1 else labels
-            return self._calls.start(command, attributes, kind=target.kind, metric_attributes=labels)
-        attributes = {**target.attributes, names.CACHE_OPERATION_NAME: operation}
-        return self._calls.start(f"{operation} {target.tally.name}", attributes, kind=target.kind)
+        if not command:
+            attributes = {**target.attributes, names.CACHE_OPERATION_NAME: operation}
+            return self._calls.start(f"{operation} {target.tally.name}", attributes, kind=target.kind)
+        attributes = labels = {**target.attributes, names.DB_OPERATION_NAME: command}
+        # What was given may be no collection at all, as the library will say.
+        with contextlib.suppress(Exception):
+            size = batch()
+            if size > 1:
+                attributes = {**labels, names.DB_OPERATION_BATCH_SIZE: size}
+        return self._calls.start(command, attributes, kind=target.kind, metric_attributes=labels)
 
     def _end(
-        self, target: Target, operation: str, call: Call, found: list[tuple[str, int]], seconds: float
+        self,
+        target: Target,
+        operation: str,
+        call: Call,
+        counted: list[tuple[str, int]],
+        seconds: float,
+        error: BaseException | None = None,
     ) -> None:
-        for position, (outcome, count) in enumerate(found):
-            timed = position == 0
-            if target.in_memory and timed:
-                timed = not target.tally.cell(operation, outcome).value & _SAMPLE
-            self._caches.note(target.tally, operation, outcome, seconds if timed else -1.0, count)
-        if call is NO_CALL:
-            return
-        if found:
-            call.span.set_attribute(names.CACHE_OUTCOME, found[0][0])
-        if found and found[0][0] == ERROR:
+        """Tells how it ended. Never raises."""
+        try:
+            for position, (outcome, count) in enumerate(counted):
+                timed = position == 0
+                if target.in_memory and timed:
+                    timed = not target.tally.cell(operation, outcome).value & _SAMPLE
+                self._caches.note(target.tally, operation, outcome, seconds if timed else -1.0, count)
+            if call is not NO_CALL and counted and error is None:
+                call.span.set_attribute(names.CACHE_OUTCOME, counted[0][0])
+        except Exception as problem:
+            self._calls.warn("tell what became of an operation", problem)
+        if error is not None:
+            call.fail(error, message="")  # its own may hold the key
+        elif counted and counted[0][0] == ERROR:
             call.fail(None)
         else:
             call.end()
