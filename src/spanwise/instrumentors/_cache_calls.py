@@ -15,12 +15,12 @@ from opentelemetry.util.types import AttributeValue
 from spanwise import names
 from spanwise.context import SUPPRESSION_KEYS, get_context
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
-from spanwise.meters.cache import ERROR, Caches, Tally
+from spanwise.meters.cache import ERROR, GET, HIT, MISS, Caches, Tally
 
 __all__ = ["CacheCalls", "Outcomes", "Target", "argument"]
 
 _SUPPRESSED: Final = frozenset(SUPPRESSION_KEYS)
-_SAMPLE: Final = 0xFF  # of a cache in the process's memory, one operation in 256 is timed
+_SAMPLE: Final = 0xFF  # of a cache in the process's memory, one lookup in 256 is timed
 
 Outcomes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], "list[tuple[str, int]]"]
 """From the cache, its method's arguments and result: outcomes and counts, the one that is timed first."""
@@ -34,14 +34,12 @@ class Target(NamedTuple):
         spans: whether each call is a span.
         kind: of the spans.
         attributes: of spans, and labels of their duration.
-        in_memory: whether only one call in 256 is timed.
     """
 
     tally: Tally
     spans: bool
     kind: SpanKind
     attributes: Mapping[str, AttributeValue]
-    in_memory: bool = False
 
 
 class CacheCalls:
@@ -110,6 +108,42 @@ class CacheCalls:
 
         return wrapper
 
+    def quick_get(
+        self, original: Callable[..., Any], wrapped: Callable[..., Any], tally: Tally
+    ) -> Callable[..., Any]:
+        """A lookup in the process's memory: counted, and one in 256 is observed like any other.
+
+        Args:
+            original: the method, where None is a miss; it must call no other that is wrapped.
+            wrapped: by :meth:`wrap`.
+            tally: of all caches of its class.
+        """
+        inside, hit, miss, error = (
+            self._inside,
+            tally.cell(GET, HIT),
+            tally.cell(GET, MISS),
+            tally.cell(GET, ERROR),
+        )
+
+        @functools.wraps(original)
+        def get(cache: Any, *args: Any, **named: Any) -> Any:
+            if inside.get() or not _SUPPRESSED.isdisjoint(get_context()):
+                return original(cache, *args, **named)
+            if not hit.value & _SAMPLE:
+                return wrapped(cache, *args, **named)
+            try:
+                value = original(cache, *args, **named)
+            except Exception:
+                error.value += 1
+                raise
+            if value is None:
+                miss.value += 1
+            else:
+                hit.value += 1
+            return value
+
+        return get
+
     def _start(self, target: Target, operation: str, command: str, batch: Callable[[], int]) -> Call:
         if not target.spans:
             return NO_CALL
@@ -136,10 +170,7 @@ class CacheCalls:
         """Tells how it ended. Never raises."""
         try:
             for position, (outcome, count) in enumerate(counted):
-                timed = position == 0
-                if target.in_memory and timed:
-                    timed = not target.tally.cell(operation, outcome).value & _SAMPLE
-                self._caches.note(target.tally, operation, outcome, seconds if timed else -1.0, count)
+                self._caches.note(target.tally, operation, outcome, -1.0 if position else seconds, count)
             if call is not NO_CALL and counted and error is None:
                 call.span.set_attribute(names.CACHE_OUTCOME, counted[0][0])
         except Exception as problem:

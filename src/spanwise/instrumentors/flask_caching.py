@@ -125,9 +125,17 @@ class _Observing:
                 if original is not None:
                     command = operation if memcached else ""
                     wrapped = self._wrapping.wrap(original, operation, outcomes, command=command)
+                    if name == "get" and self._is_quick(kind, original):
+                        tally = self._caches.tally(_SYSTEM, kind.__qualname__)
+                        wrapped = self._wrapping.quick_get(original, wrapped, tally)
                     self._patches.put(kind, name, wrapped)
         except Exception as error:
             self.calls.warn("wrap a back end", error)
+
+    def _is_quick(self, kind: type, get: Any) -> bool:
+        """Whether a lookup stays in the process's memory, and is cachelib's own, which calls nothing else."""
+        own = get.__module__.partition(".")[0] == "cachelib"
+        return own and not self._spans and _is(kind, "SimpleCache", "NullCache")
 
     def _target(self, backend: Any) -> Target | None:
         kind = type(backend)
@@ -142,8 +150,7 @@ class _Observing:
                 return Target(tally, not _is_traced(backend), SpanKind.CLIENT, server)
             spans = self._spans and not _is(kind, "RedisCache", "BaseRedisCache")
             attributes = {names.CACHE_NAME: name, names.CACHE_SYSTEM: _SYSTEM}
-            in_memory = _is(kind, "SimpleCache", "NullCache")
-            found = Target(tally, spans, SpanKind.INTERNAL, attributes, in_memory)
+            found = Target(tally, spans, SpanKind.INTERNAL, attributes)
             return self._targets.setdefault(kind, found)
         except Exception as error:
             self.calls.warn("name a back end", error)

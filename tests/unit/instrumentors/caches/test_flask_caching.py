@@ -159,13 +159,13 @@ def test_views_and_memoized_functions(told: Any, instrument: Callable[..., None]
     assert calls == ["home", "square"]
 
 
-def test_one_in_256_is_timed_in_memory(told: Any, instrument: Callable[..., None], app: Flask) -> None:
+def test_one_lookup_in_256_is_timed_in_memory(told: Any, instrument: Callable[..., None], app: Flask) -> None:
     instrument()
     cache = cache_of(app, "SimpleCache")
     cache.set("a", 1)
-    for _ in range(300):
+    for _ in range(600):
         cache.get("a")
-    assert told.timed() == {STORED: 1, HIT: 2}
+    assert told.timed() == {STORED: 1, HIT: 3}
 
 
 def test_spans_where_they_are_asked_for(told: Any, instrument: Callable[..., None], app: Flask) -> None:
@@ -292,4 +292,4 @@ def test_a_failure_of_ours_costs_one_warning_and_no_result(
     cache = cache_of(app, "SimpleCache")
     assert [cache.set("a", 1), cache.get("a")] == [True, 1]
     (warning,) = warnings()
-    assert "flask_caching instrumentation could not name a back end (RuntimeError: planted)" in warning
+    assert "flask_caching instrumentation could not wrap a back end (RuntimeError: planted)" in warning
