@@ -206,7 +206,9 @@ def test_flask_caching_on_redis_leaves_the_spans_to_redis(tmp_path: Path) -> Non
             "v",
             ["v", None],
         ]
-        assert [span.name for span in observed.spans()[plain:]] == ["GET", "SET", "GET", "MGET"]
+        commands = [span.name for span in observed.spans()[plain:]]
+        # SETEX with an older cachelib.
+        assert [command.removesuffix("EX") for command in commands] == ["GET", "SET", "GET", "MGET"]
         assert observed.counts("flask_caching") == {
             ("get", "miss"): 2,
             ("get", "hit"): 2,

@@ -74,12 +74,6 @@ def told() -> Told:
     return Told()
 
 
-@pytest.fixture(scope="session")
-def new_told() -> type[Told]:
-    """For tests that need several."""
-    return Told
-
-
 @pytest.fixture
 def observe(told: Told) -> Iterator[Callable[..., None]]:
     """Switches an instrumentor on until the test ends."""

@@ -8,11 +8,13 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 import cachetools
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spanwise import names
@@ -32,6 +34,18 @@ CLASSES = [
 ]
 
 
+def _copy() -> Any:
+    """cachetools once more, which nobody wraps."""
+    name, file = "cachetools_plain", Path(cachetools.__file__)
+    spec: Any = spec_from_file_location(name, file, submodule_search_locations=[str(file.parent)])
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PLAIN = _copy()
+
+
 class Clock:
     """A timer that a test moves."""
 
@@ -43,11 +57,11 @@ class Clock:
 
 
 def make(kind: Any, clock: Clock, size: int = 3, getsizeof: Any = None) -> Any:
-    if kind is cachetools.TTLCache:
+    if kind.__name__ == "TTLCache":
         return kind(size, 10, timer=clock, getsizeof=getsizeof)
-    if kind is cachetools.TLRUCache:
+    if kind.__name__ == "TLRUCache":
         return kind(size, lambda _key, value, now: now + 5 + value, timer=clock, getsizeof=getsizeof)
-    if kind is cachetools.RRCache:
+    if kind.__name__ == "RRCache":
         return kind(size, choice=min, getsizeof=getsizeof)
     return kind(size, getsizeof=getsizeof)
 
@@ -135,7 +149,7 @@ class Model:
         cache.popitem = popping
 
     def step(self, cache: Any, clock: Clock, what: str, key: int, value: int) -> Any:
-        there, kept = key in cache, cachetools.Cache.__contains__(cache, key)
+        there, kept = key in cache, PLAIN.Cache.__contains__(cache, key)
         self.popped = 0
         result = step(cache, clock, what, key, value)
         lookup = GET_HIT if there else GET_EXPIRED if kept else GET_MISS
@@ -154,27 +168,29 @@ class Model:
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("sized", [False, True])
 @given(steps=STEPS)
-@settings(max_examples=60, deadline=None)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # what is counted is compared with what was before
 def test_observed_it_does_the_same_and_counts_what_a_model_does(
-    new_told: Any, kind: Any, sized: bool, steps: list[tuple[str, int, int]]
+    told: Any, instrument: Callable[..., None], kind: Any, sized: bool, steps: list[tuple[str, int, int]]
 ) -> None:
-    told, model = new_told(), Model()
+    # Once only: CPython 3.13.0 forgets to look a method up anew once a class has been changed 1,000 times.
+    if not CachetoolsInstrumentor().is_instrumented_by_opentelemetry:
+        instrument()
     measure = (lambda value: value) if sized else None
-    clock = Clock()
-    plain = make(kind, clock, getsizeof=measure)
+    clock, model = Clock(), Model()
+    plain = make(getattr(PLAIN, kind.__name__), clock, getsizeof=measure)
     model.watch(plain)
     expected = [model.step(plain, clock, *each) for each in steps]
-    CachetoolsInstrumentor().instrument(**told.providers)
-    try:
-        clock = Clock()
-        cache = make(kind, clock, getsizeof=measure)
-        assert [step(cache, clock, *each) for each in steps] == expected
-        counts = Counter(told.counts(f"{HERE}.make"))
-        assert counts == model.counts
-        assert sum(told.by_name(names.CACHE_EVICTIONS).values()) == model.evicted
-        assert sorted(cache.items()) == sorted(plain.items())
-    finally:
-        CachetoolsInstrumentor().uninstrument()
+
+    name = f"{HERE}.make"
+    counts, evicted = Counter(told.counts(name)), told.by_name(names.CACHE_EVICTIONS).get(name, 0)
+    clock = Clock()
+    cache = make(kind, clock, getsizeof=measure)
+    assert [step(cache, clock, *each) for each in steps] == expected
+    assert Counter(told.counts(name)) - counts == model.counts
+    assert told.by_name(names.CACHE_EVICTIONS).get(name, 0) - evicted == model.evicted
+    assert sorted(cache.items()) == sorted(plain.items())
 
 
 # -- what is observed ---------------------------------------------------------------------------
