@@ -39,6 +39,9 @@ _logger = logging.getLogger("spanwise")
 # still default to the old ones; a user's own choice wins.
 STABLE_CONVENTIONS = "http,database"
 
+# Instrumentations of caches that are in the process or on its disk.
+_LOCAL_CACHES = ("cachetools", "diskcache", "flask_caching")
+
 
 @dataclass
 class Launch:
@@ -115,6 +118,9 @@ def instrument() -> None:
     current.instrumented = True
     try:
         if not current.settings.disabled:
+            if current.settings.cache_spans:
+                for name in _LOCAL_CACHES:
+                    current.options.setdefault(name, {"cache_spans": True})
             current.outcomes = load(current.settings, current.options)
         if current.settings.startup_report:
             thresholds = [] if current.settings.disabled else current.describe()

@@ -38,6 +38,8 @@ class Metric:
 # Boundaries that the conventions ask for, in seconds: of HTTP requests, of database operations.
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _DB_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+# Ours: from a hit in this process (under 1 µs) to a remote cache that hangs.
+_CACHE_SECONDS: Final = (1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0)
 # Ours, since the conventions name none and the SDK's default ends at 10 kB.
 _BODY_BYTES: Final = (0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 # Ours: every limit of the shipped thresholds on a duration, whatever the profile, is an edge, so that a share
@@ -111,6 +113,40 @@ DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"
 DB_QUERY_TEXT: Final = "db.query.text"
 DB_QUERY_SUMMARY: Final = "db.query.summary"
 DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
+
+# -- caches (ours: the conventions have none) ---------------------------------------------------
+SCOPE_CACHES: Final = "spanwise.meters.cache"
+CACHE_NAME: Final = "cache.name"
+CACHE_SYSTEM: Final = "cache.system"  # the library that keeps the entries
+CACHE_OPERATION_NAME: Final = "cache.operation.name"
+CACHE_OUTCOME: Final = "cache.outcome"
+CACHE_OPERATIONS: Final = Metric(
+    "cache.operations",
+    "{operation}",
+    "Operations on entries: get by hit, miss, expired and error; set by stored, refused and error; delete by "
+    "deleted, absent and error.",
+    "spanwise",
+)
+CACHE_OPERATION_DURATION: Final = Metric(
+    "cache.operation.duration",
+    "s",
+    "Duration of operations on a cache: of one in 256 where it is in the process's memory, of all elsewhere.",
+    "spanwise",
+    "histogram",
+    _CACHE_SECONDS,
+)
+CACHE_EVICTIONS: Final = Metric(
+    "cache.evictions", "{entry}", "Entries that a full cache dropped for others.", "spanwise"
+)
+CACHE_SIZE: Final = Metric(
+    "cache.size", "{entry}", "What is in a cache, as it measures its limit.", "spanwise", "updowncounter"
+)
+CACHE_LIMIT: Final = Metric(
+    "cache.limit", "{entry}", "The largest size that a cache may have.", "spanwise", "updowncounter"
+)
+CACHE_HIT_RATIO: Final = Metric(
+    "cache.hit_ratio", "1", "Share of lookups that hit since the process began.", "spanwise", "gauge"
+)
 
 # -- rating (ours) ----------------------------------------------------------------------------
 # Set on a span that was worse than good, by the process or by the Collector, from the same file.

@@ -130,6 +130,12 @@ class Settings:
     process_meters: bool = _setting(
         "SPANWISE_PROCESS_METERS", True, "memory, CPU, threads and files of the process", values.boolean
     )
+    cache_spans: bool = _setting(
+        "SPANWISE_CACHE_SPANS",
+        False,
+        "`1`: a span for each operation on a cache in the process or on its disk too, not only metrics",
+        values.boolean,
+    )
 
     # -- where data goes --------------------------------------------------------------------
     traces_exporter: tuple[str, ...] = _setting(

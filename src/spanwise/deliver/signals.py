@@ -24,8 +24,9 @@ __all__ = ["MetricDelivery", "SpanDelivery"]
 
 _CUMULATIVE, _DELTA = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
 
-# Scopes that say nothing of the application's own work: see MetricDelivery.
-_OF_THE_PROCESS = frozenset((names.SCOPE_DELIVERY, names.SCOPE_PROCESS))
+# Scopes that say nothing of the application's own work: see MetricDelivery. Libraries use caches while they
+# are imported.
+_OF_THE_PROCESS = frozenset((names.SCOPE_DELIVERY, names.SCOPE_PROCESS, names.SCOPE_CACHES))
 
 Flush = Callable[[float], bool]
 

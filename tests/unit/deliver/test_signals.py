@@ -111,7 +111,7 @@ def test_a_process_that_only_exists_stays_silent(
 ) -> None:
     delivery, made, state = reader
     provider = MeterProvider(metric_readers=[delivery], shutdown_on_exit=False)
-    for scope in (names.SCOPE_PROCESS, names.SCOPE_DELIVERY):
+    for scope in (names.SCOPE_PROCESS, names.SCOPE_DELIVERY, names.SCOPE_CACHES):
         provider.get_meter(scope).create_counter("c").add(1)
     delivery.collect()
     assert made.waiting == 0
