@@ -208,3 +208,31 @@ SPAN_METRICS_DURATION: Final = Metric(
     "traces.span.metrics.duration", "s", "Duration of spans.", "collector", "histogram"
 )
 SPAN_METRICS_NAMESPACE: Final = "traces.span.metrics"
+
+# -- circuit breakers (ours) ---------------------------------------------------------------------
+# There are no conventions for breakers. A state as an attribute with one series each follows hw.status.
+SCOPE_CIRCUIT: Final = "spanwise.meters.circuit"
+CIRCUIT_NAME: Final = "circuit_breaker.name"
+CIRCUIT_STATE: Final = "circuit_breaker.state"  # closed, half_open, open
+CIRCUIT_PREVIOUS_STATE: Final = "circuit_breaker.previous_state"
+CIRCUIT_OUTCOME: Final = "circuit_breaker.outcome"  # success, failure, rejected
+CIRCUIT_REASON: Final = "circuit_breaker.trip.reason"
+CIRCUIT_RETRY_AFTER: Final = "circuit_breaker.retry_after"  # seconds
+CIRCUIT_TRIPPED_EVENT: Final = "circuit_breaker.tripped"
+CIRCUIT_HALF_OPEN_EVENT: Final = "circuit_breaker.half_open"
+CIRCUIT_CLOSED_EVENT: Final = "circuit_breaker.closed"
+CIRCUIT_TRIPS: Final = Metric(
+    "circuit_breaker.trips", "{trip}", "Times a circuit breaker opened, by reason.", "spanwise"
+)
+CIRCUIT_CALLS: Final = Metric(
+    "circuit_breaker.calls", "{call}", "Calls through circuit breakers, by state and outcome.", "spanwise"
+)
+CIRCUIT_STATUS: Final = Metric(
+    "circuit_breaker.status", "{breaker}", "Circuit breakers in each state.", "spanwise", "updowncounter"
+)
+CIRCUIT_OPEN_TIME: Final = Metric(
+    "circuit_breaker.open.time", "s", "Time that circuit breakers were open.", "spanwise"
+)
+CIRCUIT_BACKOFF: Final = Metric(
+    "circuit_breaker.backoff", "s", "Wait of an open breaker until its next trial.", "spanwise", "gauge"
+)
