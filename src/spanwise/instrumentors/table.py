@@ -8,6 +8,7 @@ __all__ = ["INSTRUMENTORS", "STABLE_ONLY", "TRIGGERS"]
 INSTRUMENTORS: dict[str, str] = {
     "flask": "spanwise.instrumentors.flask:FlaskInstrumentor",
     "logging": "spanwise.instrumentors.logging:LoggingInstrumentor",
+    "pluggy": "spanwise.instrumentors.pluggy:PluggyInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
 }
 
@@ -51,6 +52,7 @@ TRIGGERS: dict[str, str] = {
     "mysqlclient": "MySQLdb",
     "openai": "openai",
     "pika": "pika",
+    "pluggy": "pluggy",
     "psycopg": "psycopg",
     "psycopg2": "psycopg2",
     "pymemcache": "pymemcache",
