@@ -248,18 +248,10 @@ PLUGIN_HOOK: Final = "plugin.hook"
 PLUGIN_WRAPPER: Final = "plugin.wrapper"  # the implementation wraps the others
 PLUGIN_OWN_TIME: Final = "plugin.own_time"  # seconds: a wrapper's duration without what it wraps
 PLUGIN_LOAD_MEMORY: Final = "plugin.load.memory.growth"  # bytes
-PLUGIN_HOOK_DURATION: Final = Metric(
-    "plugin.hook.duration",
-    "s",
-    "Duration of hook calls, all implementations together.",
-    "spanwise",
-    "histogram",
-    _PLUGIN_SECONDS,
-)
 PLUGIN_CALL_DURATION: Final = Metric(
     "plugin.call.duration",
     "s",
-    "Duration of one plugin's implementation of a hook.",
+    "Duration of one plugin's part of a hook call.",
     "spanwise",
     "histogram",
     _PLUGIN_SECONDS,

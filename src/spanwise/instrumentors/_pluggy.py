@@ -2,10 +2,10 @@
 
 pluggy's public ``add_hookcall_monitoring`` sees hook calls alone, not what an implementation does, and it
 raises an exception anew, with four entries of its own in the traceback. So each manager's executor is
-replaced here: ``PluginManager._inner_hookexec``, the attribute that the public method sets too. It is the one private
-name; it is the same from pluggy 1.0 to 1.7 (tests/integration/test_pluggy_versions.py). An implementation is
-observed by a copy of its ``HookImpl`` with another ``function``, made for the executor alone: what
-``get_hookimpls()`` gives stays as it is.
+replaced here: ``PluginManager._inner_hookexec``, the attribute that the public method sets too. It is the one
+private name; it is the same from pluggy 1.0 to 1.7 (tests/integration/test_pluggy_versions.py). An
+implementation is observed by a copy of its ``HookImpl`` with another ``function``, made for the executor
+alone: what ``get_hookimpls()`` gives stays as it is.
 
 What runs in between must be neither slower than it has to be nor seen: names and attributes are made once for
 each hook and implementation, and our functions take themselves out of tracebacks.
@@ -50,20 +50,20 @@ class _Running:
     Attributes:
         call: its span.
         context: in which that is the current one.
-        waiting: implementations whose result is still to be awaited.
+        waiting: an entry for each result that is still to be awaited; None where there never was one.
         error: what the first of those raised.
         told: the exception that an implementation's span tells of.
     """
 
-    __slots__ = ("_claim", "call", "context", "error", "returned", "told", "waiting")
+    # Of the class: setting them on each would cost half as much as the object.
+    waiting: list[int] | None = None
+    error: BaseException | None = None
+    told: BaseException | None = None
+    returned = False
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.context = call.current
-        self.told: BaseException | None = None
-        self.error: BaseException | None = None
-        self.returned = False
-        self.waiting: list[int] | None = None
 
     def wait(self) -> None:
         """One more implementation has returned something to be awaited."""
@@ -169,20 +169,23 @@ class Executor:
         self.inner = inner
         self.execute = self._executing()
         self._known: dict[int, tuple[Any, Any]] = {}
-        self._hooks: dict[str, tuple[Any, Any]] = {}
+        self._hooks: dict[str, dict[str, Any] | None] = {}
 
     def forget(self) -> None:
         """Lets go of all implementations: a plugin was unregistered and should not live on here."""
         self._known.clear()
 
-    def _hook(self, name: str) -> tuple[Any, Any]:
-        """Attributes and labels of a hook; None twice for one that is left alone."""
+    def _hook(self, name: str) -> dict[str, Any] | None:
+        """Attributes of a hook; None for one that is left alone."""
         if len(self._hooks) >= _MOST_HOOKS:
             self._hooks.clear()
-        labels = {names.PLUGIN_PROJECT: str(self._project), names.PLUGIN_HOOK: name}
-        found: tuple[Any, Any] = ({**labels, names.OPERATION_KIND: _HOOK}, labels)
+        found: dict[str, Any] | None = {
+            names.PLUGIN_PROJECT: str(self._project),
+            names.PLUGIN_HOOK: name,
+            names.OPERATION_KIND: _HOOK,
+        }
         if self._observer.excluded(name):
-            found = (None, None)
+            found = None
         self._hooks[name] = found
         return found
 
@@ -216,10 +219,10 @@ class Executor:
             # One without an implementation does nothing.
             if implementations and hooks.open:
                 try:
-                    attributes, labels = self._hooks.get(hook) or self._hook(hook)
+                    attributes = self._hooks[hook] if hook in self._hooks else self._hook(hook)
                     if attributes is not None:
                         prepared = self._prepared(hook, implementations)
-                        call = start(hook, attributes, kind=_INTERNAL, metric_attributes=labels)
+                        call = start(hook, attributes, kind=_INTERNAL)
                         if call is not NO_CALL:
                             running = _Running(call)
                             implementations = prepared

@@ -76,7 +76,7 @@ class _Observing:
         self.loads = Calls("pluggy", tracer, meters.loads)
         self._loads = Loads(self.loads, meters)
         self.observer = Observer(
-            Calls("pluggy", tracer, meters.hooks),
+            Calls("pluggy", tracer),
             Calls("pluggy", tracer, meters.calls),
             meters.calls.record,
             _matcher(options.get("excluded_hooks") or ()),
@@ -172,6 +172,7 @@ def _instances(of: type) -> list[Any]:
     """All that there are, subclasses' too: whoever has been made refers to its class."""
     kinds: list[type] = [of]
     for kind in kinds:
-        kinds.extend(sub for sub in type.__subclasses__(kind) if sub not in kinds)
+        below: list[type] = type.__subclasses__(kind)
+        kinds += [each for each in below if each not in kinds]
     # By type: asking any other object for its class may run its code.
     return [each for each in gc.get_referrers(*kinds) if type(each) in kinds]

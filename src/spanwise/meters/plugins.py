@@ -1,4 +1,4 @@
-"""What is measured of plugins: hook calls, each plugin's part of them, loading and its memory."""
+"""What is measured of plugins: each one's part of hook calls, its loading and its memory."""
 
 from __future__ import annotations
 
@@ -25,13 +25,11 @@ class PluginMeters:
         meter: makes them.
 
     Attributes:
-        hooks: seconds of a hook call.
-        calls: seconds of one plugin's implementation; calls are its count, errors those with ``error.type``.
+        calls: seconds of one plugin's part of a hook call; its count is calls, with ``error.type`` errors.
         loads: seconds of importing and registering a plugin.
     """
 
     def __init__(self, meter: Meter) -> None:
-        self.hooks = make(meter, names.PLUGIN_HOOK_DURATION)
         self.calls = make(meter, names.PLUGIN_CALL_DURATION)
         self.loads = make(meter, names.PLUGIN_LOAD_DURATION)
         self._memory = make(meter, names.PLUGIN_MEMORY)
