@@ -8,8 +8,6 @@ application imports itself before it registers it is imported without us: that t
 
 from __future__ import annotations
 
-import functools
-import gc
 import re
 import sys
 import weakref
@@ -23,6 +21,7 @@ from opentelemetry.trace import get_tracer
 
 from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import Calls, end_abandoned
+from spanwise.instrumentors._classes import Replacements, instances
 from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._pluggy import EXECUTOR, Executor, Observer
 from spanwise.instrumentors._plugin_loads import Loads
@@ -82,7 +81,7 @@ class _Observing:
             _matcher(options.get("excluded_hooks") or ()),
         )
         self._executors: dict[int, tuple[weakref.ref[Any], Executor]] = {}
-        self._replaced: list[tuple[type, str, Function, Function]] = []
+        self._replacements = Replacements()
 
     def attach(self, manager: type, earlier: bool) -> None:
         """Observes all managers.
@@ -91,35 +90,28 @@ class _Observing:
             manager: pluggy's class of them.
             earlier: whether there may be some already.
         """
-        self._replace(manager, "__init__", self._making)
-        self._replace(manager, "unregister", self._unregistering)
-        self._replace(manager, "register", self._loads.registering)
-        self._replace(manager, "load_setuptools_entrypoints", self._loads.loading)
-        self._replace(EntryPoint, "load", self._loads.importing)
+        replace = self._replacements.replace
+        replace(manager, "__init__", self._making)
+        replace(manager, "unregister", self._unregistering)
+        replace(manager, "register", self._loads.registering)
+        replace(manager, "load_setuptools_entrypoints", self._loads.loading)
+        replace(EntryPoint, "load", self._loads.importing)
         if earlier:
-            for made in _instances(manager):
+            for made in instances(manager):
                 self._observe(made)
 
     def detach(self) -> None:
         """Leaves everything as it was found."""
         for calls in (self.loads, self.observer.hooks, self.observer.calls):
             calls.open = False
-        # What somebody has put on top stays, and ours below it passes calls on.
-        for owner, name, original, ours in self._replaced:
-            if owner.__dict__.get(name) is ours:
-                setattr(owner, name, original)
+        # Where somebody monitors on top, that stays, and ours below it passes calls on.
+        self._replacements.restore()
         for made, executor in list(self._executors.values()):
             manager = made()
             if manager is not None and getattr(manager, EXECUTOR, None) is executor.execute:
                 setattr(manager, EXECUTOR, executor.inner)
         self._executors.clear()
         end_abandoned()
-
-    def _replace(self, owner: type, name: str, replacing: Callable[[Function], Function]) -> None:
-        original = owner.__dict__[name]
-        ours = functools.wraps(original)(replacing(original))
-        setattr(owner, name, ours)
-        self._replaced.append((owner, name, original, ours))
 
     def _observe(self, made: Any) -> None:
         key = id(made)  # a subclass may compare its instances by value
@@ -166,13 +158,3 @@ def _matcher(patterns: str | Iterable[str]) -> Callable[[str], bool]:
         return lambda _name: False
     matches = re.compile("|".join(map(translate, texts))).match
     return lambda name: matches(name) is not None
-
-
-def _instances(of: type) -> list[Any]:
-    """All that there are, subclasses' too: whoever has been made refers to its class."""
-    kinds: list[type] = [of]
-    for kind in kinds:
-        below: list[type] = type.__subclasses__(kind)
-        kinds += [each for each in below if each not in kinds]
-    # By type: asking any other object for its class may run its code.
-    return [each for each in gc.get_referrers(*kinds) if type(each) in kinds]

@@ -6,9 +6,11 @@ __all__ = ["INSTRUMENTORS", "STABLE_ONLY", "TRIGGERS"]
 
 # By contrib's entry-point name, so that both answer to the same allow- and deny-list.
 INSTRUMENTORS: dict[str, str] = {
+    "circuitbreaker": "spanwise.instrumentors.circuitbreaker:CircuitbreakerInstrumentor",
     "flask": "spanwise.instrumentors.flask:FlaskInstrumentor",
     "logging": "spanwise.instrumentors.logging:LoggingInstrumentor",
     "pluggy": "spanwise.instrumentors.pluggy:PluggyInstrumentor",
+    "pybreaker": "spanwise.instrumentors.pybreaker:PybreakerInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
 }
 
@@ -34,6 +36,7 @@ TRIGGERS: dict[str, str] = {
     "botocore": "botocore",
     "cassandra": "cassandra",
     "celery": "celery",
+    "circuitbreaker": "circuitbreaker",
     "click": "click",
     "confluent_kafka": "confluent_kafka",
     "elasticsearch": "elasticsearch",
@@ -55,6 +58,7 @@ TRIGGERS: dict[str, str] = {
     "pluggy": "pluggy",
     "psycopg": "psycopg",
     "psycopg2": "psycopg2",
+    "pybreaker": "pybreaker",
     "pymemcache": "pymemcache",
     "pymongo": "pymongo",
     "pymssql": "pymssql",
