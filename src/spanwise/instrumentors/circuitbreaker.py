@@ -1,9 +1,9 @@
 """circuitbreaker 2.0 and newer: state, trips, calls, time open and back-off of every circuit breaker.
 
 The library has no listeners. All its ways to guard a call enter and leave the breaker as a context manager,
-so that is wrapped, together with ``reset()``, the error that stands for a rejected call, and the fallback that
-is called in its place. The state is read by the public properties before and after. An open breaker becomes
-half open by time alone; that is told when the next call is let through.
+so that is wrapped, together with ``reset()``, the error that stands for a rejected call, and the fallback
+that is called in its place. The state is read by the public properties before and after. An open breaker
+becomes half open by time alone; that is told when the next call is let through.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """pybreaker 1.0 and newer: state, trips, calls, time open and back-off of every circuit breaker.
 
 By pybreaker's own listener, which breakers made before and after get added. No listener is told of a call
-that an open breaker rejects, so ``CircuitBreaker.call`` is wrapped too: decorators and ``calling()`` go through
-it. What Tornado's ``call_async`` rejects is not counted. pybreaker calls listeners under the breaker's lock:
-nothing here waits.
+that an open breaker rejects, so ``CircuitBreaker.call`` is wrapped too: decorators and ``calling()`` go
+through it. What Tornado's ``call_async`` rejects is not counted. Listeners are called under the breaker's
+lock: nothing here waits.
 """
 
 from __future__ import annotations
