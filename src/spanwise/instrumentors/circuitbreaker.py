@@ -138,7 +138,8 @@ class _Observing:
             told.succeeded(state)
             return
         told.failed(state)
-        if breaker.opened and told.state != OPEN:
+        # Not "opened": one that stays open for no time is half open by now.
+        if not breaker.closed and told.state != OPEN:
             reason = "trial failed" if state == HALF_OPEN else "failures"
             told.tripped(
                 reason,
