@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Replacements", "instances"]
+__all__ = ["Function", "Replacements", "instances"]
 
 Function = Callable[..., Any]
 

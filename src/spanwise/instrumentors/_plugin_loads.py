@@ -6,7 +6,6 @@ anything else loads pass unobserved.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -15,14 +14,13 @@ from opentelemetry.trace import SpanKind
 from spanwise import names
 from spanwise.context import attach_context, detach_context
 from spanwise.instrumentors._call import Call, Calls
+from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._traceback import unseen
 from spanwise.meters.plugins import PluginMeters, labels_of, plugin_name, resident_bytes
 
 __all__ = ["Loads"]
 
 _KIND: Final = "plugin.load"  # as spanwise.operation.kind: the shipped thresholds rate it
-
-Function = Callable[..., Any]
 
 
 class _Load:

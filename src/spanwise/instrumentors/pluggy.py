@@ -21,7 +21,7 @@ from opentelemetry.trace import get_tracer
 
 from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import Calls, end_abandoned
-from spanwise.instrumentors._classes import Replacements, instances
+from spanwise.instrumentors._classes import Function, Replacements, instances
 from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._pluggy import EXECUTOR, Executor, Observer
 from spanwise.instrumentors._plugin_loads import Loads
@@ -29,8 +29,6 @@ from spanwise.instrumentors._traceback import unseen
 from spanwise.meters.plugins import PluginMeters
 
 __all__ = ["PluggyInstrumentor"]
-
-Function = Callable[..., Any]
 
 
 class PluggyInstrumentor(Instrumentor):
