@@ -1,6 +1,6 @@
 """A plugin's part of a hook call: a span for each implementation that runs, to the end of what it returns.
 
-A plain implementation is a call; one that wraps the others is a generator that pluggy steps through, and its span
+A plain implementation is a call. One that wraps the others is a generator that pluggy steps through: its span
 lasts from its first step to its last. A result that is to be awaited ends span and hook call when it is done.
 """
 
@@ -22,8 +22,9 @@ from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._traceback import unseen
 from spanwise.meters.plugins import labels_of, plugin_name
 
-__all__ = ["HookCall", "Implementation", "OwnTime", "current"]
+__all__ = ["HookCall", "Implementation", "OwnTime", "hook_call"]
 
+_INTERNAL: Final = SpanKind.INTERNAL
 _CALL: Final = "plugin.call"  # as spanwise.operation.kind
 # Results that nobody awaits, as most are: looked up before anything else is asked of them.
 _PLAIN: Final = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict, set))
@@ -126,7 +127,7 @@ class Implementation:
         # None where something else executes the implementations on another thread.
         context = None if current is None else current.context
         return self.calls.start(
-            self.name, self.attributes, kind=SpanKind.INTERNAL, metric_attributes=labels, context=context
+            self.name, self.attributes, kind=_INTERNAL, metric_attributes=labels, context=context
         )
 
 
