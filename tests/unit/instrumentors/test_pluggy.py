@@ -7,6 +7,9 @@ import concurrent.futures
 import gc
 import inspect
 import logging
+import os
+import re
+import subprocess
 import sys
 import traceback
 import warnings
@@ -712,6 +715,43 @@ def test_excluded_hooks_are_left_alone() -> None:
     finally:
         PluggyInstrumentor().uninstrument()
     assert observed.names() == ["price one", "price"]
+
+
+def test_the_setting_excludes_hooks() -> None:
+    code = (
+        "import spanwise; spanwise.configure(excluded_hooks=('other', 'cho*'))\n"
+        "import pluggy\n"
+        "spec, impl = pluggy.HookspecMarker('store'), pluggy.HookimplMarker('store')\n"
+        "class Hooks:\n"
+        "    @spec\n"
+        "    def choose(self): ...\n"
+        "    @spec\n"
+        "    def price(self): ...\n"
+        "class Plugin:\n"
+        "    @impl\n"
+        "    def choose(self): return 1\n"
+        "    @impl\n"
+        "    def price(self): return 2\n"
+        "made = pluggy.PluginManager('store')\n"
+        "made.add_hookspecs(Hooks)\n"
+        "made.register(Plugin(), 'one')\n"
+        "assert made.hook.choose() == [1] and made.hook.price() == [2]\n"
+    )
+    exporters = {
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_TRACES_EXPORTER": "console",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **exporters},
+        check=True,
+    )
+    found = re.findall(r'"name": "(.*)"', done.stdout)
+    assert found == ["plugin.load one", "price one", "price"]
 
 
 def test_suppressed_calls_pass(observed: Observed) -> None:
