@@ -95,6 +95,8 @@ def start(**arguments: Any) -> None:
         loaded = current.settings
         if loaded.disabled:
             return
+        if loaded.excluded_hooks:
+            current.options["pluggy"] = {"excluded_hooks": loaded.excluded_hooks}
         # What users see of the stable conventions must not depend on the way of launching.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", STABLE_CONVENTIONS)
         if loaded.config_file:

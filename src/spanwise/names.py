@@ -41,6 +41,7 @@ _DB_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 # Ours: from a hit in this process (under 1 µs) to a remote cache that hangs.
 _CACHE_SECONDS: Final = (1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0)
 # Ours, since the conventions name none and the SDK's default ends at 10 kB.
+_PLUGIN_SECONDS: Final = (1e-5, 1e-4, 0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0)  # S2c's edges: 1, 2 and 5 s
 _BODY_BYTES: Final = (0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 # Ours: every limit of the shipped thresholds on a duration, whatever the profile, is an edge, so that a share
 # beyond it is exact.
@@ -405,4 +406,33 @@ CIRCUIT_OPEN_TIME: Final = Metric(
 )
 CIRCUIT_BACKOFF: Final = Metric(
     "circuit_breaker.backoff", "s", "Wait of an open breaker until its next trial.", "spanwise", "gauge"
+)
+
+# -- plugins (ours) ------------------------------------------------------------------------------
+# There are no conventions for plugins.
+CODE_FUNCTION_NAME: Final = "code.function.name"  # semconv: code attributes
+PLUGIN_PROJECT: Final = "plugin.project"  # what the plugins are for: the plugin manager's project
+PLUGIN_NAME: Final = "plugin.name"
+PLUGIN_HOOK: Final = "plugin.hook.name"
+PLUGIN_WRAPPER: Final = "plugin.wrapper"  # the implementation wraps the others
+PLUGIN_OWN_TIME: Final = "plugin.own_time"  # seconds: a wrapper's duration without what it wraps
+PLUGIN_LOAD_MEMORY: Final = "plugin.load.memory.growth"  # bytes
+PLUGIN_CALL_DURATION: Final = Metric(
+    "plugin.call.duration",
+    "s",
+    "Duration of one plugin's part of a hook call.",
+    "spanwise",
+    "histogram",
+    _PLUGIN_SECONDS,
+)
+PLUGIN_LOAD_DURATION: Final = Metric(
+    "plugin.load.duration",
+    "s",
+    "Duration of importing and registering a plugin.",
+    "spanwise",
+    "histogram",
+    _PLUGIN_SECONDS,
+)
+PLUGIN_MEMORY: Final = Metric(
+    "plugin.memory", "By", "Growth of the process's memory while a plugin was loaded.", "spanwise", "gauge"
 )

@@ -127,6 +127,12 @@ class Settings:
         "`1`: Flask's answers tell the trace in a `traceresponse` header",
         values.boolean,
     )
+    excluded_hooks: tuple[str, ...] = _setting(
+        "SPANWISE_EXCLUDED_HOOKS",
+        (),
+        "pluggy hooks that are left alone; `*` and `?` stand for any text and any character",
+        values.names,
+    )
     process_meters: bool = _setting(
         "SPANWISE_PROCESS_METERS", True, "memory, CPU, threads and files of the process", values.boolean
     )

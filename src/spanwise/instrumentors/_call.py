@@ -142,6 +142,11 @@ class Call:
     __slots__ = ("_began", "_calls", "_clock", "_context", "_dropped", "_ended", "_labels", "_token", "span")
 
     @property
+    def ended(self) -> bool:
+        """Whether its outcome is known."""
+        return self._ended
+
+    @property
     def current(self) -> Context:
         """The context in which the call was started, with its span as the current one."""
         return Context({**self._context, SPAN_KEY: self.span})

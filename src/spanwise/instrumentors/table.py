@@ -8,11 +8,14 @@ __all__ = ["INSTRUMENTORS", "STABLE_ONLY", "TRIGGERS"]
 INSTRUMENTORS: dict[str, str] = {
     "cachetools": "spanwise.instrumentors.cachetools:CachetoolsInstrumentor",
     "diskcache": "spanwise.instrumentors.diskcache:DiskcacheInstrumentor",
+    "circuitbreaker": "spanwise.instrumentors.circuitbreaker:CircuitbreakerInstrumentor",
     "flask": "spanwise.instrumentors.flask:FlaskInstrumentor",
     "flask_caching": "spanwise.instrumentors.flask_caching:FlaskCachingInstrumentor",
     "functools": "spanwise.instrumentors.functools:FunctoolsInstrumentor",
     "logging": "spanwise.instrumentors.logging:LoggingInstrumentor",
     "pymemcache": "spanwise.instrumentors.pymemcache:PymemcacheInstrumentor",
+    "pluggy": "spanwise.instrumentors.pluggy:PluggyInstrumentor",
+    "pybreaker": "spanwise.instrumentors.pybreaker:PybreakerInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
 }
 
@@ -39,6 +42,7 @@ TRIGGERS: dict[str, str] = {
     "cachetools": "cachetools",
     "cassandra": "cassandra",
     "celery": "celery",
+    "circuitbreaker": "circuitbreaker",
     "click": "click",
     "confluent_kafka": "confluent_kafka",
     "diskcache": "diskcache",
@@ -60,8 +64,10 @@ TRIGGERS: dict[str, str] = {
     "mysqlclient": "MySQLdb",
     "openai": "openai",
     "pika": "pika",
+    "pluggy": "pluggy",
     "psycopg": "psycopg",
     "psycopg2": "psycopg2",
+    "pybreaker": "pybreaker",
     "pymemcache": "pymemcache",
     "pymongo": "pymongo",
     "pymssql": "pymssql",
