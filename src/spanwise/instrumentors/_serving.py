@@ -17,8 +17,9 @@ from opentelemetry.trace import SpanKind, get_tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import SPAN_KEY, attach_context, detach_context, get_context
+from spanwise.context import REQUEST_KEY, SPAN_KEY, attach_context, detach_context, get_context
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
+from spanwise.instrumentors._request import Request
 from spanwise.instrumentors._wsgi import captured_headers, excluded_urls, full_url, headers_of, request_of
 from spanwise.instruments import make
 
@@ -178,7 +179,10 @@ class Serving:
         self._ended = False
         self._route: str | None = None
         self.call = call
-        self.context = call.current
+        # Its spans' instrumentors note there what one request does many times.
+        self.context = (
+            call.within({REQUEST_KEY: Request(call.span)}) if call.span.is_recording() else call.current
+        )
         self.error: BaseException | None = None
         self.status = 0
         self.size: int | None = None
