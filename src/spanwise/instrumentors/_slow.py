@@ -18,8 +18,8 @@ _logger = logging.getLogger("spanwise.slow_statements")
 WINDOW: Final = 60.0
 """Seconds in which a statement is logged once at most."""
 LINES: Final = 10
-"""Statements that are logged within a window at most. A database that is slow as a whole makes every statement
-slow: without a limit the log would take more time than the statements, and hide what else is in it."""
+"""Statements that are logged within a window at most. Where a database is slow as a whole, each statement is:
+without a limit the log would cost more than the statements, and hide what else is in it."""
 
 
 class SlowStatements:

@@ -49,8 +49,8 @@ _SYSTEMS: Final = {
 }
 
 
-# Systems whose usual drivers fetch all rows of a statement with it, so that the cursor knows their number. Others
-# say -1, or, as oracledb, how many were fetched so far: 0.
+# Systems whose usual drivers fetch all rows of a statement with it, so that the cursor knows their number.
+# Others say -1, or, as oracledb, how many were fetched so far: 0.
 _COUNTING: Final = frozenset(("postgresql", "mysql", "mariadb"))
 _RETURNING: Final = frozenset(("SELECT", "WITH", "VALUES", "TABLE"))
 _RETURNING_CLAUSE: Final = re.compile(r"\bRETURNING\b", re.IGNORECASE)
@@ -107,17 +107,19 @@ class Repeated:
         summary: its summary.
     """
 
-    __slots__ = ("_summary", "_text")
+    __slots__ = ("_fingerprint", "_summary", "_text")
 
     def __init__(self, text: str, summary: str) -> None:
-        self._text, self._summary = text, summary
+        self._text, self._summary, self._fingerprint = text, summary, ""
 
     def repeated(self, count: int) -> Mapping[str, AttributeValue]:
         """The span's attributes."""
+        # Most are never repeated, and those that are, often.
+        self._fingerprint = self._fingerprint or fingerprint(self._text)
         return {
             names.DB_REPEATED_COUNT: count,
             names.DB_REPEATED_SUMMARY: self._summary,
-            names.DB_REPEATED_FINGERPRINT: fingerprint(self._text),
+            names.DB_REPEATED_FINGERPRINT: self._fingerprint,
         }
 
 

@@ -1,8 +1,8 @@
 """The comment that tells the database whose statement it runs: driver, framework and trace.
 
 Specification: https://google.github.io/sqlcommenter/spec/
-The options are those of OpenTelemetry's SQLAlchemy instrumentor. A statement that has a comment already is left
-alone, as the specification asks.
+The options are those of OpenTelemetry's SQLAlchemy instrumentor. A statement that has a comment already is
+left alone, as the specification asks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Commenter:
     """Makes comments.
 
     Args:
-        options: ``db_driver``, ``db_framework``, ``opentelemetry_values`` or a single key: False leaves it out.
+        options: ``db_driver``, ``db_framework``, ``opentelemetry_values`` or one key: False leaves it out.
         shown: whether the span's statement has the comment too (``enable_attribute_commenter``).
     """
 

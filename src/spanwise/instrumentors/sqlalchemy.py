@@ -1,8 +1,8 @@
-"""SQLAlchemy 1.4, 2.0 and 2.1: a span and a duration for each cursor execution, pools, slow and repeated statements.
+"""SQLAlchemy 1.4, 2.0 and 2.1: a span and a duration an execution; pools, slow and repeated statements.
 
 Listens to SQLAlchemy's public events on the Engine class, so that engines made before and after,
-synchronous and asynchronous, are covered alike. Waiting for a connection has no event: one public method,
-``Engine.raw_connection``, is wrapped for it (`_sqlalchemy_pool`). SQLAlchemy itself is not imported here: the listeners are set when the application imports it.
+synchronous and asynchronous, are covered alike. One public method is wrapped: `_sqlalchemy_pool` says why.
+SQLAlchemy itself is not imported here: the listeners are set when the application imports it.
 
 There is no span for connecting, pool check-out, BEGIN, COMMIT or ROLLBACK: they carry no statement, and
 one span for each would double a request's spans to say nothing.
@@ -17,6 +17,7 @@ from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
 from spanwise import names
+from spanwise.context import REQUEST_KEY
 from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import NO_CALL, Call, Calls, end_abandoned, message_of
 from spanwise.instrumentors._imports import when_imported
@@ -30,7 +31,8 @@ from spanwise.instrumentors._sqlalchemy import (
     status_code,
     target_of,
 )
-from spanwise.instrumentors._sqlalchemy_pool import HELD_AS, Database, pools_of
+from spanwise.instrumentors._sqlalchemy_database import HELD_AS, Database
+from spanwise.instrumentors._sqlalchemy_pool import pools_of
 from spanwise.instrumentors._sqlcommenter import Commenter, with_comment
 from spanwise.instruments import make
 from spanwise.privacy.sql import TEXT_LIMIT, redact_message
@@ -43,7 +45,7 @@ __all__ = ["SQLAlchemyInstrumentor", "conventions"]
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _HELD_AS: Final = "_spanwise_call"
 
-# Seconds beyond which a statement is slow where nobody says otherwise: what the shipped thresholds call critical.
+# Seconds beyond which a statement is slow where nobody says otherwise: critical by the shipped thresholds.
 _SLOW: Final = 1.0
 # Runs of one statement in a request that flag it. A page of ten is what one query more would have fetched.
 _OFTEN: Final = 10
@@ -132,7 +134,7 @@ class _Listeners:
             if call is not NO_CALL:
                 execution = _Execution(call, cursor, about, database)
                 _hold(execution, conn if context is None else context)
-                request = request_of(call.context)
+                request = call.context.get(REQUEST_KEY) or request_of(call.context)
                 if request is not None:
                     request.count(about.repeated, self._often)
                 if self.commenter is not None:
@@ -170,7 +172,7 @@ class _Listeners:
             if held is None:
                 return
             seconds = held.call.end()
-            if held.database.down:
+            if held.database.down != 0:
                 held.database.down = 0
             if seconds > self._slower:
                 self._tell_slow(held, seconds)

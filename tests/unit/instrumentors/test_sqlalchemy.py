@@ -39,6 +39,7 @@ from spanwise.instrumentors.sqlalchemy import (
     conventions,
 )
 
+DURATION = names.DB_CLIENT_OPERATION_DURATION.name
 TRACKS = sa.table("tracks", sa.column("id"), sa.column("name"))
 
 
@@ -70,12 +71,12 @@ class Observed:
         (span,) = self.spans()
         return span
 
-    def points(self) -> list[Any]:
+    def points(self, wanted: str = DURATION) -> list[Any]:
         data = self.reader.get_metrics_data()
         if data is None:
             return []
         metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
-        return [point for metric in metrics for point in metric.data.data_points]
+        return [point for metric in metrics if metric.name == wanted for point in metric.data.data_points]
 
 
 def new_engine(**options: Any) -> Engine:
@@ -453,9 +454,9 @@ def test_no_execution_context_and_an_error(engine: Engine, observed: Observed) -
             connection=connection,
             original_exception=error,
             sqlalchemy_exception=error,
+            is_disconnect=False,
         )
         listeners.error(failure)
-        listeners.error(SimpleNamespace(execution_context=None, connection=None))  # type: ignore[arg-type]
     assert observed.one().status.description == "no such table: x"
 
 
@@ -659,13 +660,13 @@ def test_where_the_database_is(
     listeners = SQLAlchemyInstrumentor()._listeners
     assert listeners is not None
     made = sa.make_url(url)
-    dialect = SimpleNamespace(name=made.get_backend_name())
 
-    class Holder:  # stands for an engine and a connection whose driver isn't installed here
+    class Holder:  # stands for an engine, its dialect, pool and connection, whose driver isn't installed here
         pass
 
     held: Any = Holder()
-    held.url, held.engine, held.dialect = made, held, dialect
+    held.url, held.engine, held.dialect, held.pool = made, held, held, held
+    held.name = made.get_backend_name()
     listeners.before(held, object(), "SELECT 1", (), None, False)
     del held
     attributes = observed.one().attributes or {}
