@@ -1,28 +1,20 @@
-"""SQLAlchemy 1.4, 2.0 and 2.1, with and without greenlet, give the same spans; and contrib's, but for a list.
+"""SQLAlchemy 1.4, 2.0 and 2.1, with and without greenlet, give the same spans and pool metrics.
 
-Each set of requirements gets an environment of its own in the user's cache, made once.
+Each set of requirements gets an environment of its own in the user's cache, made once. What contrib's
+instrumentor tells of the same traffic is compared in test_sqlalchemy_oracle.py.
 """
 
 from __future__ import annotations
 
-import copy
-import fcntl
 import functools
-import hashlib
 import json
-import os
-import re
-import shutil
-import subprocess
 import sys
-from importlib.metadata import requires
-from importlib.metadata import version as installed
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from environments import environment, run
+
 VERSIONS = ("1.4", "2.0", "2.1")
 
 # 0.22 turned aiosqlite's connection from a thread into an object that holds one; SQLAlchemy 1.4 sets
@@ -43,12 +35,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, declarative_base
 
 early = sa.create_engine("sqlite:///:memory:")
-if sys.argv[1] == "contrib":
-    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
-    SQLAlchemyInstrumentor().instrument(tracer_provider=provider, engine=early)
-else:
-    from spanwise.instrumentors.sqlalchemy import SQLAlchemyInstrumentor
-    SQLAlchemyInstrumentor().instrument(tracer_provider=provider)
+from spanwise.instrumentors.sqlalchemy import SQLAlchemyInstrumentor
+SQLAlchemyInstrumentor().instrument(tracer_provider=provider)
 late = sa.create_engine("sqlite:///:memory:")
 Base = declarative_base()
 
@@ -160,76 +148,21 @@ print(json.dumps(result))
 """
 
 
-def _cache() -> Path:
-    home = os.environ.get("SPANWISE_CACHE")
-    if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spanwise"
-
-
-def _uv() -> list[str] | None:
-    for found in (Path(sys.executable).with_name("uv"), shutil.which("uv")):
-        if found and Path(found).exists():
-            return [str(found)]
-    probe = subprocess.run([sys.executable, "-m", "uv", "--version"], capture_output=True, check=False)
-    return [sys.executable, "-m", "uv"] if probe.returncode == 0 else None
-
-
-def _run(*command: str) -> str:
-    # The environment's own packages, and the warnings' default, decide; not what this process was given.
-    env = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("PYTHON", "OTEL_", "VIRTUAL_ENV"))
-    }
-    env["PYTHONPATH"] = str(ROOT / "src")
-    env["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, check=False)
-    assert done.returncode == 0, f"{' '.join(command)[:300]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
-
-
 def _environment(version: str, greenlet: bool) -> str:
-    """The Python of an environment with this SQLAlchemy; made if it isn't there."""
-    # The very versions that this process runs on: the probes differ in SQLAlchemy only.
-    own = [re.split(r"[^\w.-]", text)[0] for text in requires("spanwise") or () if "extra ==" not in text]
-    wanted = sorted(
-        [
-            *(f"{name}=={installed(name)}" for name in own),
-            *COMMON,
-            f"sqlalchemy=={version}.*",
-            *(["greenlet"] if greenlet else []),
-        ]
+    """The Python of an environment with this SQLAlchemy."""
+    return environment(
+        f"sqlalchemy-{version}-{'greenlet' if greenlet else 'plain'}",
+        [*COMMON, f"sqlalchemy=={version}.*", *(["greenlet"] if greenlet else [])],
+        without="" if greenlet else "greenlet",
+        variant=greenlet,
     )
-    key = hashlib.sha256(repr((wanted, greenlet, sys.version_info[:3], sys.prefix)).encode()).hexdigest()[:16]
-    folder = _cache() / "venvs" / f"sqlalchemy-{version}-{'greenlet' if greenlet else 'plain'}-{key}"
-    python = folder / "bin" / "python"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        ready = folder / "ready"
-        if ready.exists() and python.exists():
-            return str(python)
-        shutil.rmtree(folder, ignore_errors=True)
-        uv = _uv()
-        if uv:
-            _run(*uv, "venv", "--quiet", "--python", sys.executable, str(folder))
-            pip = [*uv, "pip"]
-            target = ["--python", str(python)]
-            yes: list[str] = []
-        else:
-            _run(sys.executable, "-m", "venv", str(folder))
-            pip, target, yes = [str(python), "-m", "pip"], [], ["--yes"]
-        _run(*pip, "install", "--quiet", *target, *wanted)
-        if not greenlet and list(folder.glob("lib/python*/site-packages/greenlet")):
-            _run(*pip, "uninstall", "--quiet", *yes, *target, "greenlet")
-        ready.touch()
-    return str(python)
 
 
 @functools.lru_cache
-def _probe(version: str, greenlet: bool, instrumentor: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_run(_environment(version, greenlet), "-c", PROBE, instrumentor))
+def _probe(version: str, greenlet: bool) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        run(_environment(version, greenlet), "-c", PROBE, env={"OTEL_SEMCONV_STABILITY_OPT_IN": "database"})
+    )
     assert found["version"].startswith(version + ".")
     return found
 
@@ -292,7 +225,7 @@ def _expected(version: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("greenlet", [True, False], ids=["greenlet", "no-greenlet"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_version_gives_the_same_spans(version: str, greenlet: bool) -> None:
-    found = _probe(version, greenlet, "ours")
+    found = _probe(version, greenlet)
     assert found["early"] == _expected(version)
     assert found["late"] == _expected(version)
     if not greenlet:
@@ -311,53 +244,6 @@ def test_every_version_gives_the_same_spans(version: str, greenlet: bool) -> Non
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_cancelled_statement_ends_its_span(version: str) -> None:
-    (span,) = _probe(version, True, "ours")["cancelled"]
+    (span,) = _probe(version, True)["cancelled"]
     assert (span["name"], span["status"]) == ("SELECT SELECT SELECT", "ERROR")
     assert span["attributes"]["error.type"] == "asyncio.exceptions.CancelledError"
-
-
-# Every intended difference from contrib's spans, under the stable conventions: what, and why.
-DIFFERENCES = {
-    "no span: connect": "It times a pool check-out, says nothing of the statement, and doubles the spans.",
-    "name": "The convention's name is the query summary; contrib's is the verb and the database's name.",
-    "added: db.query.summary": "Recommended by the convention; the name is made of it.",
-    "added: db.collection.name": "Which table is what one asks first; left out unless there is exactly one.",
-    "added: db.operation.batch.size": "The convention asks for it with executemany.",
-    "changed: db.operation.name": "contrib's is its span name again, 'INSERT :memory:'; meant is the verb.",
-    "changed: db.query.text": "Literals in a statement that isn't parametrised may be personal data.",
-    "added: error.type": "Required by the convention when the operation failed.",
-    "added: db.response.status_code": "Required by the convention when the database told one.",
-    "added: event": "The exception's class, which error.type hides behind the database's code.",
-}
-
-
-def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
-    found = set()
-    for part in ("name", "kind", "parent", "status", "description"):
-        if ours[part] != theirs[part]:
-            found.add(part)
-    mine, other = ours["attributes"], theirs["attributes"]
-    found.update(f"added: {key}" for key in mine.keys() - other.keys())
-    found.update(f"missing: {key}" for key in other.keys() - mine.keys())
-    found.update(f"changed: {key}" for key in mine.keys() & other.keys() if mine[key] != other[key])
-    if ours["events"] != theirs["events"]:
-        found.add("added: event" if not theirs["events"] else "changed: event")
-    return found
-
-
-def test_contrib_differs_only_where_meant() -> None:
-    # 2.0 with greenlet is the newest that contrib runs on.
-    ours, theirs = map(copy.deepcopy, (_probe("2.0", True, "ours"), _probe("2.0", True, "contrib")))
-    found: set[str] = set()
-    for group in ("early", "late", "async"):
-        statements = [span for span in theirs[group] if span["name"] != "connect"]
-        if len(statements) < len(theirs[group]):
-            found.add("no span: connect")
-        if group == "async":  # sorted by name, and the names differ
-            statements.sort(key=lambda span: (span["parent"], span["attributes"]["db.query.text"]))
-            ours[group].sort(key=lambda span: (span["parent"], -len(span["attributes"]["db.query.text"])))
-        assert len(ours[group]) == len(statements), group
-        for mine, other in zip(ours[group], statements, strict=True):
-            found |= _differences(mine, other)
-    expected = set(DIFFERENCES) - (set() if CODE else {"added: db.response.status_code"})
-    assert found == expected

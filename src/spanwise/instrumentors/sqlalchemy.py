@@ -134,7 +134,7 @@ class _Listeners:
             if call is not NO_CALL:
                 execution = _Execution(call, cursor, about, database)
                 _hold(execution, conn if context is None else context)
-                request = call.context.get(REQUEST_KEY) or request_of(call.context)
+                request: Any = call.context.get(REQUEST_KEY) or request_of(call.context)
                 if request is not None:
                     request.count(about.repeated, self._often)
                 if self.commenter is not None:
