@@ -50,7 +50,7 @@ def redacted(ours: Any, theirs: Any) -> bool:
 
 def unescaped(ours: Any, theirs: Any) -> bool:
     return all(
-        one == other.replace("%%", "%") or ("by hand" in one and one in other)
+        one in (other, other.replace("%%", "%")) or ("by hand" in one and one in other)
         for one, other in zip(ours, theirs, strict=True)
     )
 
@@ -211,7 +211,8 @@ def connecting(span: Any) -> bool:
 @pytest.mark.parametrize("mode", MODES)
 def test_what_differs_is_meant(mode: str, tmp_path: Path) -> None:
     found = differences(on_sqlite("ours", mode, tmp_path), on_sqlite("contrib", mode, tmp_path), connecting)
-    assert unexplained(found, TABLE, mode) == []
+    left = unexplained(found, TABLE, mode)
+    assert not left, "\n".join(left)
 
 
 def test_the_setting_switches_to_contrib(tmp_path: Path) -> None:
@@ -229,7 +230,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 # On PostgreSQL besides, and instead.
 POSTGRES = [
-    *(entry for entry in TABLE if entry.what != "metric added: db.client.connection.down"),
+    *(entry for entry in TABLE if entry.what != "db.client.connections.usage: points"),
+    Intended(
+        "db.client.connections.usage: value",
+        "contrib still counts a connection of an engine that it was switched off for.",
+        steps="asynchronous",
+        modes=(DUP,),
+        holds=lambda ours, theirs: (ours, theirs) == (1, 2),
+    ),
+    Intended(
+        "span: description",
+        "The first line of the server's message: the next ones quote the statement, or the row.",
+        steps=FAILING,
+        holds=lambda ours, theirs: ours == theirs.partition("\n")[0],
+    ),
     Intended(
         "metric added: db.client.response.returned_rows",
         "The convention has it, and this driver knows the number without fetching.",
@@ -244,4 +258,5 @@ def test_what_differs_is_meant_on_postgres(mode: str, server: str) -> None:
     place = server.partition("@")[2]
     ours, theirs = (told(whose, mode, server, server, place) for whose in ("ours", "contrib"))
     found = differences(ours, theirs, connecting)
-    assert unexplained(found, POSTGRES, mode) == []
+    left = unexplained(found, POSTGRES, mode)
+    assert not left, "\n".join(left)
