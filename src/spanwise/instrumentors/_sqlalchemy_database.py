@@ -28,7 +28,7 @@ class Database:
     """What is known of an engine and of those that were made from it with other options: they share a pool.
 
     Attributes:
-        owner: who made it.
+        era: in which it was made; one of an earlier era is made anew.
         name: of the pool, for metrics.
         old_name: the same, before the stable conventions.
         target: what spans say of it; None before the first statement.
@@ -42,16 +42,16 @@ class Database:
         "_pool",
         "_records",
         "down",
+        "era",
         "labels",
         "name",
         "old_name",
-        "owner",
         "target",
         "waiting",
     )
 
-    def __init__(self, owner: object, engine: Engine) -> None:
-        self.owner = owner
+    def __init__(self, era: object, engine: Engine) -> None:
+        self.era = era
         self.target: Target | None = None
         self.waiting: list[None] = []
         self.down: int | None = None

@@ -39,10 +39,14 @@ class Pools:
 
     Args:
         meter: makes the instruments. It keeps them, so one meter gets one of these: see `pools_of`.
+
+    Attributes:
+        era: from one `begin` to the `end`; None while nothing is observed. A `Database` is of one era.
     """
 
     def __init__(self, meter: Meter) -> None:
         self._known: WeakKeyDictionary[Any, Database] = WeakKeyDictionary()  # by dialect: one an engine
+        self.era: object | None = None
         self._stable = self._use_times = False
         self._wait = make(meter, names.DB_CLIENT_CONNECTION_WAIT_TIME)
         self._use = make(meter, names.DB_CLIENT_CONNECTION_USE_TIME)
@@ -58,11 +62,13 @@ class Pools:
             chosen: which names are reported.
             use_times: whether the time between check-out and check-in is.
         """
+        self.era = object()
         self._metrics.calls, self._metrics.conventions = calls, chosen
         self._stable, self._use_times = chosen.stable, use_times and chosen.stable
 
     def end(self) -> None:
         """Observes no longer, and forgets."""
+        self.era = None
         self._metrics.calls = self._metrics.conventions = None
         self._known.clear()
 
@@ -80,7 +86,7 @@ class Pools:
         found = self._known.get(engine.dialect)
         if found is None:
             # Without a lock, which a fork could leave locked: of two threads' the first one stays.
-            found = self._known.setdefault(engine.dialect, Database(self, engine))
+            found = self._known.setdefault(engine.dialect, Database(self.era, engine))
         found.belongs_to(engine)
         engine.__dict__[HELD_AS] = found
         return found
@@ -115,13 +121,16 @@ class Pools:
             gave_up: what a pool raises when all of its connections stay in use.
         """
         wait, use_times, key = self._wait.record, self._use_times, HELD_AS
-        stable = self._stable
+        stable, era = self._stable, self.era
 
         @functools.wraps(original)
         def raw_connection(engine: Any, *args: Any, **kwargs: Any) -> Any:
+            # Somebody may have wrapped this one, so that it outlives its time.
+            if self.era is not era:
+                return original(engine, *args, **kwargs)
             try:
                 known = engine.__dict__.get(key)
-                if known is None or known.owner is not self:
+                if known is None or known.era is not era:
                     known = self.of(engine)
                 waiting = known.waiting
             except Exception as error:

@@ -117,7 +117,7 @@ class _Listeners:
         try:
             engine = conn.engine
             database: Database | None = engine.__dict__.get(HELD_AS)
-            if database is None or database.owner is not self.pools:
+            if database is None or database.era is not self.pools.era:
                 database = self.pools.of(engine)
             target = database.target
             if target is None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import perf_counter_ns
 from types import SimpleNamespace
 from typing import Any
@@ -19,16 +20,15 @@ import pytest
 import sqlalchemy as sa
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from sqlalchemy.pool import StaticPool
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sqlalchemy_parts import TRACKS, Observed, new_engine, run
 
 from spanwise import names
 from spanwise.instrumentors import _call
@@ -38,55 +38,6 @@ from spanwise.instrumentors.sqlalchemy import (
     SQLAlchemyInstrumentor,
     conventions,
 )
-
-DURATION = names.DB_CLIENT_OPERATION_DURATION.name
-TRACKS = sa.table("tracks", sa.column("id"), sa.column("name"))
-
-
-class Observed:
-    """An instrumented process: its spans and its metric."""
-
-    def __init__(self, sampler: Any = None) -> None:
-        self.exporter = InMemorySpanExporter()
-        self.tracer_provider = TracerProvider(sampler=sampler)
-        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.reader = InMemoryMetricReader()
-        self.meter_provider = MeterProvider([self.reader])
-        self.tracer = self.tracer_provider.get_tracer("test")
-
-    def instrument(self) -> None:
-        SQLAlchemyInstrumentor().instrument(
-            tracer_provider=self.tracer_provider, meter_provider=self.meter_provider
-        )
-
-    def spans(self) -> list[ReadableSpan]:
-        gc.collect()
-        _call.end_abandoned()
-        return list(self.exporter.get_finished_spans())
-
-    def names(self) -> list[str]:
-        return [span.name for span in self.spans()]
-
-    def one(self) -> ReadableSpan:
-        (span,) = self.spans()
-        return span
-
-    def points(self, wanted: str = DURATION) -> list[Any]:
-        data = self.reader.get_metrics_data()
-        if data is None:
-            return []
-        metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
-        return [point for metric in metrics if metric.name == wanted for point in metric.data.data_points]
-
-
-def new_engine(**options: Any) -> Engine:
-    engine = sa.create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}, **options
-    )
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE tracks (id INTEGER PRIMARY KEY, name TEXT UNIQUE)")
-        connection.exec_driver_sql("INSERT INTO tracks (name) VALUES ('one'), ('two')")
-    return engine
 
 
 @pytest.fixture
@@ -121,11 +72,6 @@ def listen() -> Iterator[Listen]:
     yield add
     for target, identifier, function in added:
         event.remove(target, identifier, function)
-
-
-def run(engine: Engine, statement: Any, *parameters: Any) -> None:
-    with engine.begin() as connection:
-        connection.execute(statement if not isinstance(statement, str) else sa.text(statement), *parameters)
 
 
 # -- what a span says -------------------------------------------------------------------------
