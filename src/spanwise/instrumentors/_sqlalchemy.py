@@ -188,7 +188,7 @@ def described(target: Target, statement: str, batch: bool) -> Described:
         }
         attributes.update((key, value) for key, value in old.items() if value)
     name = summary or operation or target.system
-    returns = found.operation in _RETURNING or _RETURNING_CLAUSE.search(found.text) is not None
+    returns = found.operation.upper() in _RETURNING or _RETURNING_CLAUSE.search(found.text) is not None
     counts_rows = returns and not batch and target.conventions.stable and target.system in _COUNTING
     return Described(name, attributes, labels, found.text, _repeated(found.text, name), counts_rows)
 

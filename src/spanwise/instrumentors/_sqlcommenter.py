@@ -58,9 +58,8 @@ class Commenter:
         tags = call.context.get(_FRAMEWORK_TAGS)
         if isinstance(tags, Mapping):
             found.update(tags)
-        pairs = [
-            f"{quote(key)}='{quote(str(value))}'" for key, value in sorted(found.items()) if value is not None
-        ]
+        encoded = {quote(key): quote(str(value)) for key, value in found.items() if value is not None}
+        pairs = [f"{key}='{value}'" for key, value in sorted(encoded.items())]
         text = ",".join(pairs)
         # These drivers read a percent sign as the beginning of a parameter, unless there are none.
         options = context.execution_options if context is not None else {}
