@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,131 +22,7 @@ VERSIONS = ("1.4", "2.0", "2.1")
 # an attribute of threads on it.
 COMMON = ("aiosqlite>=0.19,<0.22",)
 
-PROBE = """
-import asyncio, json, sys
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-exporter, provider = InMemorySpanExporter(), TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(exporter))
-tracer = provider.get_tracer("probe")
-
-import sqlalchemy as sa
-from sqlalchemy.orm import Session, declarative_base
-
-early = sa.create_engine("sqlite:///:memory:")
-from spanwise.instrumentors.sqlalchemy import SQLAlchemyInstrumentor
-SQLAlchemyInstrumentor().instrument(tracer_provider=provider)
-late = sa.create_engine("sqlite:///:memory:")
-Base = declarative_base()
-
-class Album(Base):
-    __tablename__ = "albums"
-    id = sa.Column(sa.Integer, primary_key=True)
-    title = sa.Column(sa.String, unique=True)
-
-albums = Album.__table__
-CREATE = "CREATE TABLE albums (id INTEGER PRIMARY KEY, title VARCHAR UNIQUE)"
-
-def work(engine):
-    with engine.connect() as connection:
-        connection.exec_driver_sql(CREATE)
-        with tracer.start_as_current_span("request"):
-            connection.execute(albums.insert(), {"title": "one"})
-            connection.execute(albums.insert(), [{"title": "two"}, {"title": "three"}])
-            connection.execute(sa.select(albums.c.title).where(albums.c.id == 1)).all()
-            connection.execute(sa.text("SELECT 'literal' FROM albums a JOIN albums b ON a.id = b.id")).all()
-            connection.execute(albums.update().where(albums.c.id == 2).values(title="deux"))
-            connection.execute(albums.delete().where(albums.c.id == 3))
-            try:
-                connection.execute(albums.insert(), {"title": "one"})
-            except sa.exc.IntegrityError:
-                pass
-        with tracer.start_as_current_span("orm"), Session(connection) as session:
-            album = session.get(Album, 1)
-            album.title = "un"
-            session.flush()
-
-async def asynchronous():
-    from sqlalchemy.ext.asyncio import create_async_engine
-    engine = create_async_engine("sqlite+aiosqlite:///:memory:")
-
-    async def request(number):
-        with tracer.start_as_current_span("request %d" % number):
-            async with engine.connect() as connection:
-                await asyncio.sleep(0)
-                await connection.execute(sa.text("SELECT 1"))
-                try:
-                    await connection.execute(sa.text("SELECT * FROM missing"))
-                except sa.exc.OperationalError:
-                    pass
-
-    await asyncio.gather(*(request(number) for number in range(3)))
-    await engine.dispose()
-
-async def cancelled():
-    from sqlalchemy.ext.asyncio import create_async_engine
-    engine = create_async_engine("sqlite+aiosqlite:///:memory:")
-    executing = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    async def work():
-        async with engine.connect() as connection:
-            # A function that the driver's thread calls while it executes.
-            raw = await connection.get_raw_connection()
-            def tell():
-                loop.call_soon_threadsafe(executing.set)
-                return 1
-            await raw.driver_connection.create_function("now_executing", 0, tell)
-            await connection.execute(sa.text(
-                "WITH RECURSIVE n(i) AS (SELECT now_executing() UNION ALL SELECT i + 1 FROM n LIMIT 300000) "
-                "SELECT count(*) FROM n"
-            ))
-
-    task = asyncio.ensure_future(work())
-    await asyncio.wait_for(executing.wait(), 30)
-    task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        pass
-    await engine.dispose()
-
-def told():
-    spans = exporter.get_finished_spans()
-    by_id = {span.context.span_id: span.name for span in spans}
-    found = [
-        {
-            "name": span.name,
-            "kind": span.kind.name,
-            "parent": by_id.get(span.parent.span_id) if span.parent else None,
-            "status": span.status.status_code.name,
-            "description": span.status.description,
-            "attributes": dict(span.attributes),
-            "events": [dict(event.attributes) for event in span.events],
-        }
-        for span in spans
-        if span.kind.name == "CLIENT"
-    ]
-    exporter.clear()
-    return found
-
-result = {"version": sa.__version__}
-for name, engine in (("early", early), ("late", late)):
-    work(engine)
-    result[name] = told()
-try:
-    import greenlet
-except ImportError:
-    result["async"] = None
-else:
-    asyncio.run(asynchronous())
-    result["async"] = sorted(told(), key=lambda span: (span["parent"], span["name"]))
-    asyncio.run(cancelled())
-    result["cancelled"] = told()
-print(json.dumps(result))
-"""
+PROBE = Path(__file__).with_name("sqlalchemy_probe.py")
 
 
 def _environment(version: str, greenlet: bool) -> str:
@@ -161,7 +38,7 @@ def _environment(version: str, greenlet: bool) -> str:
 @functools.lru_cache
 def _probe(version: str, greenlet: bool) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
-        run(_environment(version, greenlet), "-c", PROBE, env={"OTEL_SEMCONV_STABILITY_OPT_IN": "database"})
+        run(_environment(version, greenlet), str(PROBE), env={"OTEL_SEMCONV_STABILITY_OPT_IN": "database"})
     )
     assert found["version"].startswith(version + ".")
     return found
@@ -247,3 +124,48 @@ def test_a_cancelled_statement_ends_its_span(version: str) -> None:
     (span,) = _probe(version, True)["cancelled"]
     assert (span["name"], span["status"]) == ("SELECT SELECT SELECT", "ERROR")
     assert span["attributes"]["error.type"] == "asyncio.exceptions.CancelledError"
+
+
+POOL = {"idle.max": 1, "idle.min": 0}
+
+
+@pytest.mark.parametrize("greenlet", [True, False], ids=["greenlet", "no-greenlet"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_gives_the_same_pool_metrics(version: str, greenlet: bool) -> None:
+    assert _probe(version, greenlet)["pooled"] == {
+        "small": {
+            **POOL,
+            "max": 1,
+            "count idle": 0,
+            "count used": 1,
+            "pending_requests": 0,
+            "timeouts": 2,
+            "create_time": 1,
+            "wait_time": 3,
+            "use_time": 2,
+            "down": 0,
+        },
+        "missing": {
+            "idle.max": 5,
+            "idle.min": 0,
+            "max": 15,
+            "count idle": 0,
+            "count used": 0,
+            "pending_requests": 0,
+            "down": 1,
+        },
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_asynchronous_pools(version: str) -> None:
+    assert _probe(version, True)["asynchronously pooled"] == {
+        **POOL,
+        "max": 2,
+        "count idle": 0,
+        "count used": 2,
+        "pending_requests": 0,
+        "create_time": 2,
+        "wait_time": 2,
+        "down": 0,
+    }
