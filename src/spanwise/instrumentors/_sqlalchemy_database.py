@@ -66,7 +66,8 @@ class Database:
         # Weak, and read by keyrefs(): the one way that no other thread's addition can upset.
         self._engines: WeakKeyDictionary[Engine, None] = WeakKeyDictionary()
         self._records: WeakKeyDictionary[Any, None] = WeakKeyDictionary()
-        self._pool: ref[Pool] = ref(engine.pool)
+        self._pool: ref[Pool]
+        self.belongs_to(engine)
 
     def belongs_to(self, engine: Engine) -> None:
         """One more engine has it."""

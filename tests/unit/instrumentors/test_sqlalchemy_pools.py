@@ -380,7 +380,7 @@ def test_somebody_who_wraps_it_after_us_stays(
     engine = make()
     run(engine, "SELECT 1")
     assert calls == [engine]
-    assert observed.points(COUNT) == observed.points(DOWN) == []
+    assert observed.points(COUNT) == observed.points(DOWN) == observed.points(WAIT) == []
     monkeypatch.undo()
     Engine.raw_connection = ours.__wrapped__  # type: ignore[attr-defined, method-assign]
 
