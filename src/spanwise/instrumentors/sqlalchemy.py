@@ -83,7 +83,7 @@ class _Listeners:
         self._rows = make(meter, names.DB_CLIENT_RESPONSE_RETURNED_ROWS)
         self._slower = self._number(options, "slow_statement", _SLOW, 0)
         self._slow = SlowStatements(make(meter, names.DB_SLOW_STATEMENTS), self._slower)
-        self._often = int(self._number(options, "repeated_statements", _OFTEN, 2))
+        self._often = self._number(options, "repeated_statements", _OFTEN, 2)
         self._options = options
         self.commenter: Commenter | None = None
         self.pools = pools_of(meter)
