@@ -27,7 +27,7 @@ from spanwise.instrumentors.load import Outcome, load
 from spanwise.instrumentors.reloader import when_supervising
 from spanwise.meters.provider import MeterProvider
 from spanwise.rating import shipped
-from spanwise.rating.verdict import VerdictFunction, verdicts
+from spanwise.rating.verdict import Candidate, VerdictFunction, critical_beyond, verdicts
 from spanwise.settings import SIGNALS, Settings
 from spanwise.spans.provider import TracerProvider
 
@@ -41,6 +41,8 @@ STABLE_CONVENTIONS = "http,database"
 
 # Instrumentations of caches that are in the process or on its disk.
 _LOCAL_CACHES = ("cachetools", "diskcache", "flask_caching")
+# The thresholds' rule whose critical limit makes a SQL statement slow. The Collector counts by the same one.
+DATABASE_RULE = "db.client"
 
 
 @dataclass
@@ -157,13 +159,13 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
     if given is None and not loaded.profile:
         _use_shipped(launched)
         return
-    from spanwise.rating.lowered import compile_rules
+    from spanwise.rating.lowered import candidates
     from spanwise.thresholds import load as file
 
     thresholds = file.load(given, loaded.profile)
     if thresholds.settings:
         launched.settings = sources.load(arguments, file=thresholds.settings)
-    launched.verdict = compile_rules(file.lower(thresholds))
+    _rate_by(launched, candidates(file.lower(thresholds)))
     launched.describe = lambda: file.summary(thresholds)
 
 
@@ -173,8 +175,17 @@ def _use_shipped(launched: Launch) -> None:
 
         return file.summary(file.load())
 
-    launched.verdict = verdicts(shipped.CANDIDATES)
+    _rate_by(launched, shipped.CANDIDATES)
     launched.describe = describe
+
+
+def _rate_by(launched: Launch, rules: tuple[Candidate, ...]) -> None:
+    """Spans, and what the instrumentors call slow, by the same rules."""
+    launched.verdict = verdicts(rules)
+    launched.options["sqlalchemy"] = {
+        "slow_statement": critical_beyond(rules, DATABASE_RULE),
+        "enable_commenter": launched.settings.sql_commenter,
+    }
 
 
 def _start_from_file(launched: Launch, path: str) -> None:
@@ -187,7 +198,8 @@ def _start_from_file(launched: Launch, path: str) -> None:
         disabled=declared.disabled,
         disabled_instrumentations=loaded.disabled_instrumentations + declared.denied,
     )
-    launched.options.update(declared.options)
+    for name, given in declared.options.items():
+        launched.options[name] = {**launched.options.get(name, {}), **given}
     launched.service = f"configured by {path}"
     launched.destinations.append(f"all signals: as {path} says")
 

@@ -40,6 +40,7 @@ _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1
 _DB_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 # Ours: from a hit in this process (under 1 µs) to a remote cache that hangs.
 _CACHE_SECONDS: Final = (1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0)
+_DB_ROWS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4)
 # Ours, since the conventions name none and the SDK's default ends at 10 kB.
 _PLUGIN_SECONDS: Final = (1e-5, 1e-4, 0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0)  # S2c's edges: 1, 2 and 5 s
 _BODY_BYTES: Final = (0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
@@ -369,6 +370,89 @@ STREAM_BANDWIDTH: Final = Metric(
     "stream.bandwidth", "By/s", "Bytes of a stream by its duration.", "spanwise", "histogram", _BYTES_A_SECOND
 )
 STREAM_BYTES: Final = Metric("stream.bytes", "By", "Bytes sent in streams.", "spanwise")
+# -- database connections and statements of SQLAlchemy -------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/db/database-metrics/
+DB_CLIENT_CONNECTION_POOL_NAME: Final = "db.client.connection.pool.name"
+DB_CLIENT_CONNECTION_STATE: Final = "db.client.connection.state"
+DB_CLIENT_CONNECTION_COUNT: Final = Metric(
+    "db.client.connection.count",
+    "{connection}",
+    "Open connections of a pool, by state: idle, used.",
+    kind="updowncounter",
+)
+DB_CLIENT_CONNECTION_IDLE_MAX: Final = Metric(
+    "db.client.connection.idle.max", "{connection}", "Idle connections a pool keeps.", kind="updowncounter"
+)
+DB_CLIENT_CONNECTION_IDLE_MIN: Final = Metric(
+    "db.client.connection.idle.min",
+    "{connection}",
+    "Idle connections a pool has at least.",
+    kind="updowncounter",
+)
+DB_CLIENT_CONNECTION_MAX: Final = Metric(
+    "db.client.connection.max", "{connection}", "Connections a pool opens at most.", kind="updowncounter"
+)
+DB_CLIENT_CONNECTION_PENDING_REQUESTS: Final = Metric(
+    "db.client.connection.pending_requests",
+    "{request}",
+    "Callers that wait for a connection now.",
+    kind="updowncounter",
+)
+DB_CLIENT_CONNECTION_TIMEOUTS: Final = Metric(
+    "db.client.connection.timeouts", "{timeout}", "Callers that waited for a connection in vain."
+)
+DB_CLIENT_CONNECTION_CREATE_TIME: Final = Metric(
+    "db.client.connection.create_time",
+    "s",
+    "Time it took to open a connection.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
+)
+DB_CLIENT_CONNECTION_WAIT_TIME: Final = Metric(
+    "db.client.connection.wait_time",
+    "s",
+    "Time it took to get an open connection from a pool.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
+)
+DB_CLIENT_CONNECTION_USE_TIME: Final = Metric(
+    "db.client.connection.use_time",
+    "s",
+    "Time between taking a connection from a pool and giving it back.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
+)
+DB_CLIENT_RESPONSE_RETURNED_ROWS: Final = Metric(
+    "db.client.response.returned_rows",
+    "{row}",
+    "Rows that a database operation returned.",
+    kind="histogram",
+    buckets=_DB_ROWS,
+)
+# Ours. The conventions have no name for whether a database can be reached.
+DB_CLIENT_CONNECTION_DOWN: Final = Metric(
+    "db.client.connection.down",
+    "{connection}",
+    "1 after a connection failed or broke, 0 after one was opened or used.",
+    "spanwise",
+    "gauge",
+)
+DB_SLOW_STATEMENTS: Final = Metric(
+    "spanwise.db.slow_statements", "{statement}", "Statements that took longer than the limit.", "spanwise"
+)
+# Ours, on the server span of a request that ran one statement many times: which, and how often.
+DB_REPEATED_COUNT: Final = "spanwise.db.repeated.count"
+DB_REPEATED_SUMMARY: Final = "spanwise.db.repeated.summary"
+DB_REPEATED_FINGERPRINT: Final = "spanwise.db.repeated.fingerprint"
+# Before the stable conventions.
+OLD_DB_CLIENT_CONNECTIONS_USAGE: Final = Metric(
+    "db.client.connections.usage",
+    "connections",
+    "Connections that are in the state that the attribute state tells.",
+    kind="updowncounter",
+)
+OLD_POOL_NAME: Final = "pool.name"
+OLD_POOL_STATE: Final = "state"
 
 # -- what the Collector's span metrics connector makes of spans -----------------------------------
 # https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/connector/spanmetricsconnector

@@ -143,6 +143,14 @@ class Settings:
         values.boolean,
     )
 
+    sql_commenter: bool = _setting(
+        "SPANWISE_SQL_COMMENTER",
+        False,
+        "`1`: SQLAlchemy's statements end in a comment with their trace, for the database's log;"
+        " it defeats drivers that prepare statements by their text",
+        values.boolean,
+    )
+
     # -- where data goes --------------------------------------------------------------------
     traces_exporter: tuple[str, ...] = _setting(
         "OTEL_TRACES_EXPORTER",
