@@ -117,6 +117,12 @@ class Settings:
     process_meters: bool = _setting(
         "SPANWISE_PROCESS_METERS", True, "memory, CPU, threads and files of the process", values.boolean
     )
+    redis_info: bool = _setting(
+        "SPANWISE_REDIS_INFO",
+        True,
+        "memory, clients and hit ratio of the Redis servers that the application uses",
+        values.boolean,
+    )
 
     # -- where data goes --------------------------------------------------------------------
     traces_exporter: tuple[str, ...] = _setting(

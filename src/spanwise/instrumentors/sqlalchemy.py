@@ -19,15 +19,9 @@ from opentelemetry.trace import get_tracer
 from spanwise import names
 from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import NO_CALL, Call, Calls, end_abandoned, message_of
+from spanwise.instrumentors._database import Conventions, conventions
 from spanwise.instrumentors._imports import when_imported
-from spanwise.instrumentors._sqlalchemy import (
-    Conventions,
-    Target,
-    conventions,
-    described,
-    status_code,
-    target_of,
-)
+from spanwise.instrumentors._sqlalchemy import Target, described, status_code, target_of
 from spanwise.instruments import make
 from spanwise.privacy.sql import TEXT_LIMIT, redact_message
 

@@ -8,6 +8,7 @@ __all__ = ["INSTRUMENTORS", "STABLE_ONLY", "TRIGGERS"]
 INSTRUMENTORS: dict[str, str] = {
     "flask": "spanwise.instrumentors.flask:FlaskInstrumentor",
     "logging": "spanwise.instrumentors.logging:LoggingInstrumentor",
+    "redis": "spanwise.instrumentors.redis:RedisInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
 }
 
