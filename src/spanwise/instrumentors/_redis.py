@@ -129,13 +129,16 @@ class Target:
     def command(self, arguments: Sequence[Any]) -> Described:
         """Describes one command."""
         key = (arguments[0], len(arguments))
-        known = self._memo.get(key)
+        forgetful = False
+        try:
+            known = self._memo.get(key)
+        except TypeError:  # it cannot be hashed: redis-py will say what it thinks of it
+            known, forgetful = None, True
         if known is not None:
             return known
         found = describe(arguments[0], len(arguments) - 1)
         upper = found.name.upper()
         extra: dict[str, AttributeValue] = {}
-        forgetful = False
         if upper in _BLOCKING:
             extra[names.REDIS_BLOCKING] = True
         elif upper in _BLOCKING_IF_ASKED:
@@ -169,7 +172,7 @@ class Target:
             key = (transaction, *((each[0], len(each)) for each in commands))
             try:
                 known = self._memo.get(key)
-            except TypeError:  # a command that cannot be hashed: Redis will say what it thinks of it
+            except TypeError:
                 known, key = None, None
             if known is not None:
                 return known

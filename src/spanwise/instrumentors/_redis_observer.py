@@ -7,16 +7,17 @@ number of arguments, starts the call, and ends it with the answer or the error.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar, Token
+from contextlib import suppress
+from contextvars import Token
 from typing import Any, Final
-from weakref import WeakKeyDictionary, WeakSet
 
 from spanwise import names
 from spanwise.instrumentors._call import NO_CALL, Call, Calls, message_of
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._redis import Described, Target, is_script, status_code
+from spanwise.instrumentors._redis_answer import Answer, Targets, answering
 from spanwise.instrumentors._redis_info import Servers
-from spanwise.instrumentors._redis_shape import place_of, queued
+from spanwise.instrumentors._redis_shape import owner_of, queued
 from spanwise.privacy.redis import redact_message
 
 __all__ = ["Observer"]
@@ -29,23 +30,6 @@ _DEFAULT_PORT: Final = 6379
 _CHANGED: Final = "Watched variable changed."
 
 
-class _Answer:
-    """The server that a call is talking to: a cluster's node, or what Sentinel found."""
-
-    __slots__ = ("host", "options", "owner", "port", "secure")
-
-    def __init__(self) -> None:
-        self.host = ""
-        self.port = 0
-        self.owner: Any = None
-
-    def comes_from(self, place: Any, owner: Any) -> None:
-        self.host, self.port, self.owner = str(place.host or ""), int(place.port or 0), owner
-
-
-_answering: ContextVar[_Answer | None] = ContextVar("spanwise_redis_answer", default=None)
-
-
 class _Running:
     """A call with more to do at its end than to end: hooks, or a server that is known only then."""
 
@@ -55,20 +39,22 @@ class _Running:
         self.call = call
         self.target = target
         self.client = client
-        self.answer: _Answer | None = None
-        self.token: Token[_Answer | None] | None = None
+        self.answer: Answer | None = None
+        self.token: Token[Answer | None] | None = None
         if target.moves:
-            self.answer = _Answer()
+            self.answer = Answer()
             held = getattr(client, "connection", None)  # a pipeline's that watches has one already
             if held is not None:
                 self.answer.comes_from(held, client.connection_pool)
-            self.token = _answering.set(self.answer)
+            self.token = answering.set(self.answer)
 
     def stop(self) -> None:
         """The call's own functions are over: what comes now is another's."""
         if self.token is not None:
             token, self.token = self.token, None
-            _answering.reset(token)
+            # A coroutine that is thrown away is closed in another context.
+            with suppress(ValueError):
+                answering.reset(token)
 
 
 class Observer:
@@ -78,6 +64,7 @@ class Observer:
         calls: starts the calls.
         chosen: which names to write.
         servers: is told of each server that answers; None where INFO is not wanted.
+        targets: is told of each server that is met.
         request_hook, response_hook: the user's, or None.
     """
 
@@ -86,6 +73,7 @@ class Observer:
         calls: Calls,
         chosen: Conventions,
         servers: Servers | None,
+        targets: Targets,
         *,
         request_hook: Function | None = None,
         response_hook: Function | None = None,
@@ -97,15 +85,13 @@ class Observer:
         self._request_hook = request_hook
         self._response_hook = response_hook
         self._open = True
-        self._targets: WeakSet[Target] = WeakSet()
         self._cluster = Target(self, chosen, quick=False)
-        self._peers: WeakKeyDictionary[Any, tuple[str, int, str]] = WeakKeyDictionary()
+        self._targets = targets
 
     def close(self) -> None:
         """Observes no more. What is left of ours beneath somebody else's replacement passes calls on."""
         self._open = self._calls.open = False
-        for target in list(self._targets):
-            target.known = {}
+        self._targets.forget()
 
     # -- the replacements ------------------------------------------------------------------------
 
@@ -153,69 +139,6 @@ class Observer:
 
         return observed
 
-    def node(self, original: Function) -> Function:
-        """A cluster's client asks for a node's client."""
-
-        def get_redis_connection(cluster: Any, node: Any, *args: Any, **options: Any) -> Any:
-            client = original(cluster, node, *args, **options)
-            answer = _answering.get()
-            if answer is not None:
-                self._guard(lambda: answer.comes_from(node, client.connection_pool))
-            return client
-
-        return get_redis_connection
-
-    def node_async(self, original: Function) -> Function:
-        """A node of a cluster is asked for a connection."""
-
-        def acquire_connection(node: Any, *args: Any, **options: Any) -> Any:
-            answer = _answering.get()
-            if answer is not None:
-                self._guard(lambda: answer.comes_from(node, node))
-            return original(node, *args, **options)
-
-        return acquire_connection
-
-    def taken(self, original: Function) -> Function:
-        """A connection to the server that Sentinel names is taken from its pool."""
-
-        def get_connection(pool: Any, *args: Any, **options: Any) -> Any:
-            connection = original(pool, *args, **options)
-            answer = _answering.get()
-            if answer is not None:
-                self._guard(lambda: answer.comes_from(connection, pool))
-            return connection
-
-        return get_connection
-
-    def taken_async(self, original: Function) -> Function:
-        async def get_connection(pool: Any, *args: Any, **options: Any) -> Any:
-            connection = await original(pool, *args, **options)
-            answer = _answering.get()
-            if answer is not None:
-                self._guard(lambda: answer.comes_from(connection, pool))
-            return connection
-
-        return get_connection
-
-    def connected(self, original: Function) -> Function:
-        """A connection was made: the host's name stands for this address now."""
-
-        def on_connect(connection: Any, *args: Any, **options: Any) -> Any:
-            done = original(connection, *args, **options)
-            self._guard(lambda: self._meet(connection))
-            return done
-
-        return on_connect
-
-    def connected_async(self, original: Function) -> Function:
-        async def on_connect(connection: Any, *args: Any, **options: Any) -> Any:
-            done = await original(connection, *args, **options)
-            self._guard(lambda: self._meet(connection))
-            return done
-
-        return on_connect
-
     # -- beginning -------------------------------------------------------------------------------
 
     def _begin_command(self, client: Any, args: Sequence[Any], options: Any) -> Any:
@@ -244,7 +167,7 @@ class Observer:
         request: Sequence[Any] | None = None,
     ) -> Any:
         """The call; None where there is nothing to observe. Never raises."""
-        if not self._open:
+        if not self._open or (request is not None and not request[0]):
             return None
         try:
             target = self._target(client)
@@ -252,7 +175,7 @@ class Observer:
             if about is None:
                 return None
             call = self._start(about.name, about.attributes, metric_attributes=about.labels)
-            if not target.peer:
+            if target.address and not target.peer:
                 target.waiting = call.span
             if target.quick or call is NO_CALL:
                 return call
@@ -274,7 +197,8 @@ class Observer:
         found = self._new_target(pool)
         self._targets.add(found)
         # On the pool, with which it ends: a dictionary with weak keys costs as much as starting the span.
-        pool._spanwise_target = found
+        with suppress(AttributeError):
+            pool._spanwise_target = found
         return found
 
     def _new_target(self, pool: Any) -> Target:
@@ -287,7 +211,6 @@ class Observer:
         address = str(path or options.get("host") or "localhost")
         port = 0 if path else int(options.get("port") or _DEFAULT_PORT)
         target = Target(self, self._conventions, address, port, database, quick=quick)
-        self._guard(lambda: target.meets(self._peer(address, port) or target.peer))
         if self._servers is not None:
             self._servers.add(pool, options, pool.connection_class, address, port)
         return target
@@ -298,14 +221,14 @@ class Observer:
         if type(running) is not _Running:
             return
         call: Call = running.call
-        self._guard(running.stop)
+        running.stop()
         self._run_hook(self._response_hook, call, running.client, response)
         call.end(self._answered(running))
 
     def _fail(self, running: Any, error: BaseException, args: Sequence[Any]) -> None:
         labels: dict[str, Any] = {}
         if type(running) is _Running:
-            self._guard(running.stop)
+            running.stop()
             labels = self._answered(running)
             running = running.call
         if not isinstance(running, Call) or running is NO_CALL:
@@ -336,13 +259,8 @@ class Observer:
                 running.call.span.set_attributes(attributes)
             if self._servers is not None:
                 options = answer.owner.connection_kwargs
-                self._servers.add(
-                    running.client if not hasattr(answer.owner, "__weakref__") else answer.owner,
-                    options,
-                    answer.owner.connection_class,
-                    answer.host,
-                    answer.port,
-                )
+                owner = owner_of(answer.owner, running.client)
+                self._servers.add(owner, options, answer.owner.connection_class, answer.host, answer.port)
             return dict(labels)
         except Exception as error:
             self._calls.warn("tell which server answered", error)
@@ -355,27 +273,3 @@ class Observer:
             hook(call.span, *arguments)
         except Exception as error:
             self._calls.warn(f"run the hook {getattr(hook, '__name__', hook)!s}", error)
-
-    # -- addresses -------------------------------------------------------------------------------
-
-    def _meet(self, connection: Any) -> None:
-        place = place_of(connection)
-        if place is None or place[0] == place[2]:
-            return
-        self._peers[connection] = place
-        host, port, _ = place
-        peer = self._peer(host, port)
-        for target in list(self._targets):
-            if target.address == host and target.port == port:
-                target.meets(peer)
-
-    def _peer(self, host: str, port: int) -> str:
-        """The address of all connections to it; empty where they differ, as nobody knows which answers."""
-        found = {place[2] for place in list(self._peers.values()) if place[:2] == (host, port)}
-        return found.pop() if len(found) == 1 else ""
-
-    def _guard(self, function: Callable[[], object]) -> None:
-        try:
-            function()
-        except Exception as error:
-            self._calls.warn("tell which server answers", error)

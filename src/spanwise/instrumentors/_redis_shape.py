@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-__all__ = ["POINTS", "Patches", "Queued", "place_of", "queued"]
+__all__ = ["POINTS", "Patches", "Queued", "owner_of", "place_of", "queued"]
 
 Function = Callable[..., Any]
 
@@ -46,11 +46,11 @@ class Patches:
     def __init__(self) -> None:
         self._done: list[tuple[type, str, Function, Function | None]] = []
 
-    def make(self, makers: Any) -> None:
+    def make(self, *makers: object) -> None:
         """Replaces all `POINTS`.
 
         Args:
-            makers: has a method for each kind of point: given the original, it makes the replacement.
+            makers: have a method for each kind of point: given the original, it makes the replacement.
         """
         for module, name, method, kind in POINTS:
             owner = getattr(import_module(module), name)
@@ -58,7 +58,7 @@ class Patches:
             method = newer if hasattr(owner, newer) else method
             own = vars(owner).get(method)  # None: it is inherited, and ours is removed again
             original = getattr(owner, method)
-            replacement = functools.wraps(original)(getattr(makers, kind)(original))
+            replacement = functools.wraps(original)(_maker(makers, kind)(original))
             setattr(owner, method, replacement)
             self._done.append((owner, method, replacement, own))
 
@@ -72,6 +72,11 @@ class Patches:
                 delattr(owner, method)
             else:
                 setattr(owner, method, own)
+
+
+def _maker(makers: Sequence[object], kind: str) -> Function:
+    found: Function = next(getattr(each, kind) for each in makers if hasattr(each, kind))
+    return found
 
 
 class Queued(NamedTuple):
@@ -99,11 +104,18 @@ def queued(pipeline: Any) -> Queued:
     if stack is None:
         stack = pipeline._command_stack  # a cluster's with asyncio, before 6.1
     commands = [each.args if hasattr(each, "args") else each[0] for each in stack]
-    # A cluster's has none of these attributes before 6.1: it had no transactions.
-    transaction = bool(
-        getattr(pipeline, "transaction", False) is True or getattr(pipeline, "explicit_transaction", False)
-    )
+    # Pipeline's attributes; with asyncio `transaction` is a method, as it is of every client.
+    wanted = getattr(pipeline, "is_transaction", getattr(pipeline, "transaction", False))
+    transaction = wanted is True or bool(getattr(pipeline, "explicit_transaction", False))
     return Queued(transaction, commands, bool(getattr(pipeline, "watching", False)))
+
+
+def owner_of(node: Any, client: Any) -> Any:
+    """What may be held weakly for as long as a node is used: the node, or the cluster's client."""
+    if hasattr(node, "__weakref__"):
+        return node
+    # A pipeline with asyncio lives shorter than its client.
+    return getattr(client, "cluster_client", None) or getattr(client, "_client", None) or client
 
 
 def place_of(connection: Any) -> tuple[str, int, str] | None:

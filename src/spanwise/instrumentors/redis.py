@@ -17,6 +17,7 @@ from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import Calls, end_abandoned
 from spanwise.instrumentors._database import conventions
 from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._redis_answer import Answers, Targets
 from spanwise.instrumentors._redis_info import Servers
 from spanwise.instrumentors._redis_observer import Observer
 from spanwise.instrumentors._redis_shape import Patches
@@ -53,10 +54,12 @@ class RedisInstrumentor(Instrumentor):
         if kwargs.get("info", True):
             self._servers = Servers()
             self._servers.observe(meter)
+        targets = Targets(calls)
         observer = Observer(
             calls,
             conventions(),
             self._servers,
+            targets,
             request_hook=kwargs.get("request_hook"),
             response_hook=kwargs.get("response_hook"),
         )
@@ -69,7 +72,7 @@ class RedisInstrumentor(Instrumentor):
                 return
             patches = Patches()
             try:
-                patches.make(observer)
+                patches.make(observer, targets, Answers(calls))
                 self._patches = patches
             except Exception as error:
                 patches.undo()
