@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(name: str, *wanted: str) -> str:
-    """The Python of an environment with ``wanted`` beside spanwise's own dependencies; made if it isn't there.
+    """The Python of an environment with ``wanted`` beside our own dependencies; made if it isn't there.
 
     Args:
         name: of its folder, before a checksum of what is in it.

@@ -14,18 +14,18 @@ CANDIDATES: tuple[Candidate, ...] = (
         rank=0,
         kind="client",
         name=None,
-        attributes=(("db.system.name", "redis"),),
+        attributes=(("db.system.name", "redis"), ("redis.client.operation.blocking", True)),
         edges=(
-            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
-            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
-            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
+            (604800000000000, Verdict(rating="critical", rule="db.wait", limit=604800.0)),
+            (86400000000000, Verdict(rating="poor", rule="db.wait", limit=86400.0)),
+            (3600000000000, Verdict(rating="acceptable", rule="db.wait", limit=3600.0)),
         ),
     ),
     Candidate(
         rank=1,
         kind="client",
         name=None,
-        attributes=(("db.system", "redis"),),
+        attributes=(("db.system.name", "redis"),),
         edges=(
             (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
             (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
@@ -36,7 +36,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         rank=2,
         kind="client",
         name=None,
-        attributes=(("db.system.name", "memcached"),),
+        attributes=(("db.system", "redis"),),
         edges=(
             (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
             (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
@@ -47,7 +47,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         rank=3,
         kind="client",
         name=None,
-        attributes=(("db.system", "memcached"),),
+        attributes=(("db.system.name", "memcached"),),
         edges=(
             (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
             (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
@@ -56,6 +56,17 @@ CANDIDATES: tuple[Candidate, ...] = (
     ),
     Candidate(
         rank=4,
+        kind="client",
+        name=None,
+        attributes=(("db.system", "memcached"),),
+        edges=(
+            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
+            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
+            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
+        ),
+    ),
+    Candidate(
+        rank=5,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "auth"),),
@@ -66,7 +77,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=5,
+        rank=6,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "custom"),),
@@ -77,7 +88,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=6,
+        rank=7,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "plugin.load"),),
@@ -88,7 +99,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=7,
+        rank=8,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "preload"),),
@@ -99,7 +110,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=8,
+        rank=9,
         kind="client",
         name=None,
         attributes=(("db.system.name", None),),
@@ -110,7 +121,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=9,
+        rank=10,
         kind="client",
         name=None,
         attributes=(("db.system", None),),
@@ -121,19 +132,8 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=10,
-        kind="client",
-        name=None,
-        attributes=(("gen_ai.operation.name", None),),
-        edges=(
-            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
-            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
-            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
-        ),
-    ),
-    Candidate(
         rank=11,
-        kind="internal",
+        kind="client",
         name=None,
         attributes=(("gen_ai.operation.name", None),),
         edges=(
@@ -144,20 +144,20 @@ CANDIDATES: tuple[Candidate, ...] = (
     ),
     Candidate(
         rank=12,
-        kind="client",
+        kind="internal",
         name=None,
-        attributes=(("http.request.method", None),),
+        attributes=(("gen_ai.operation.name", None),),
         edges=(
-            (5000000000, Verdict(rating="critical", rule="http.client", limit=5.0)),
-            (3000000000, Verdict(rating="poor", rule="http.client", limit=3.0)),
-            (1000000000, Verdict(rating="acceptable", rule="http.client", limit=1.0)),
+            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
+            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
+            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
         ),
     ),
     Candidate(
         rank=13,
         kind="client",
         name=None,
-        attributes=(("http.method", None),),
+        attributes=(("http.request.method", None),),
         edges=(
             (5000000000, Verdict(rating="critical", rule="http.client", limit=5.0)),
             (3000000000, Verdict(rating="poor", rule="http.client", limit=3.0)),
@@ -166,6 +166,17 @@ CANDIDATES: tuple[Candidate, ...] = (
     ),
     Candidate(
         rank=14,
+        kind="client",
+        name=None,
+        attributes=(("http.method", None),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="http.client", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="http.client", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="http.client", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=15,
         kind="server",
         name=None,
         attributes=(("http.request.method", None),),
@@ -176,7 +187,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=15,
+        rank=16,
         kind="server",
         name=None,
         attributes=(("http.method", None),),
@@ -187,7 +198,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=16,
+        rank=17,
         kind=None,
         name=None,
         attributes=(("file.path", None),),
