@@ -114,6 +114,8 @@ def instrument() -> None:
         return
     current.instrumented = True
     try:
+        if not current.settings.redis_info:
+            current.options["redis"] = {**current.options.get("redis", {}), "info": False}
         if not current.settings.disabled:
             current.outcomes = load(current.settings, current.options)
         if current.settings.startup_report:
