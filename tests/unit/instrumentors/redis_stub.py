@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, ClassVar
 
 import redis
 import redis.asyncio
@@ -12,7 +12,7 @@ import redis.asyncio
 class Stub(redis.Connection):
     """Reads what `answers` has, and OK when that is empty; an exception is raised."""
 
-    answers: deque[Any] = deque()
+    answers: ClassVar[deque[Any]] = deque()
 
     def connect(self) -> None:
         pass
@@ -45,8 +45,10 @@ class AsyncStub(redis.asyncio.Connection):
     async def disconnect(self, *_: Any, **__: Any) -> None:
         pass
 
-    async def can_read_destructive(self) -> bool:
+    async def can_read(self, *_: Any, **__: Any) -> bool:
         return False
+
+    can_read_destructive = can_read
 
     def should_reconnect(self) -> bool:
         return False

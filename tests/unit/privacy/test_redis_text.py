@@ -71,8 +71,8 @@ def test_no_argument_is_in_the_text(command: str, arguments: list[str]) -> None:
         ),
         ("wrong number of arguments for 'get' command", "wrong number of arguments for ? command"),
         (
-            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
-            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to.",
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to.",
         ),
         (
             "Command # 2 (SET k ) of pipeline caused error: v) of pipeline caused error: WRONGTYPE Operation",
