@@ -12,6 +12,7 @@ from contextvars import Token
 from typing import Any, Final
 
 from spanwise import names
+from spanwise.context import SUPPRESSION_KEYS, get_context
 from spanwise.instrumentors._call import NO_CALL, Call, Calls, message_of
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._redis import Described, Target, is_script, status_code
@@ -170,6 +171,9 @@ class Observer:
         if not self._open or (request is not None and not request[0]):
             return None
         try:
+            context = get_context()
+            if any(context.get(key) for key in SUPPRESSION_KEYS):
+                return None  # nor is the server to be asked for INFO
             target = self._target(client)
             about = describe(target)
             if about is None:
@@ -178,7 +182,7 @@ class Observer:
             if target.address and not target.peer:
                 target.waiting = call.span
             if target.quick or call is NO_CALL:
-                return call
+                return call  # NO_CALL: a tracer has failed
             if request is not None:
                 self._run_hook(self._request_hook, call, client, *request)
             return _Running(call, target, client)

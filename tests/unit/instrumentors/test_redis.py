@@ -33,10 +33,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from redis_stub import AsyncStub, Stub, client, client_async
 
-from spanwise import names
+from spanwise import distro, names
 from spanwise.instrumentors._redis import _MEMO
 from spanwise.instrumentors.flask import FlaskInstrumentor
 from spanwise.instrumentors.redis import RedisInstrumentor
+from spanwise.settings import Settings
 
 PLACE = {names.SERVER_ADDRESS: "10.0.0.1", names.SERVER_PORT: 6379}
 LABELS = {names.DB_SYSTEM_NAME: "redis", names.DB_NAMESPACE: "0", **PLACE}
@@ -631,3 +632,12 @@ def test_one_setting_goes_back_to_contrib_s(contrib: tuple[str, ...], by: str) -
     )
     assert by in done.stdout
     assert done.stdout.strip().endswith("Wrapper") is bool(contrib)
+
+
+def test_a_setting_leaves_info_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(distro, "load", lambda settings, options: given.append(options) or [])
+    for wanted in (True, False):
+        monkeypatch.setattr(distro, "current", distro.Launch(Settings(redis_info=wanted)))
+        distro.instrument()
+    assert given == [{}, {"redis": {"info": False}}]
