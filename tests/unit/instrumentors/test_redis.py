@@ -35,6 +35,7 @@ from redis_stub import AsyncStub, Stub, client, client_async
 
 from spanwise import distro, names
 from spanwise.instrumentors._redis import _MEMO
+from spanwise.instrumentors._redis_answer import answering
 from spanwise.instrumentors.flask import FlaskInstrumentor
 from spanwise.instrumentors.redis import RedisInstrumentor
 from spanwise.settings import Settings
@@ -378,6 +379,54 @@ def test_a_cancelled_command_ends_as_failed(telemetry: Telemetry, monkeypatch: p
     asyncio.run(work())
     assert telemetry.span.attributes[names.ERROR_TYPE] == "asyncio.exceptions.CancelledError"
     assert telemetry.span.attributes[names.REDIS_BLOCKING] is True
+
+
+# -- servers that are known only when they have answered --------------------------------------
+
+
+def found_by_sentinel() -> redis.Redis:
+    class Managed(Stub):
+        def __init__(self, connection_pool: Any, **options: Any) -> None:
+            super().__init__(**options)
+
+    pool = redis.sentinel.SentinelConnectionPool(
+        "main", object(), connection_class=Managed, host="10.0.0.7", port=7000
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+def test_what_sentinel_found(telemetry: Telemetry) -> None:
+    one = found_by_sentinel()
+    for _ in range(2):
+        one.get("key")
+    Stub.answers.append(redis.ResponseError("WRONGTYPE x"))
+    with pytest.raises(redis.ResponseError):
+        one.get("key")
+    run(one.pipeline(), ("GET", "a"), ("GET", "b"))
+    pipe = one.pipeline()
+    pipe.watch("key")
+    pipe.multi()
+    run(pipe, ("GET", "a"))
+    found = {names.SERVER_ADDRESS: "10.0.0.7", names.SERVER_PORT: 7000}
+    peer = {names.NETWORK_PEER_ADDRESS: "10.0.0.7", names.NETWORK_PEER_PORT: 7000}
+    assert len(telemetry.spans) == 6
+    for span in telemetry.spans:
+        assert {**found, **peer}.items() <= dict(span.attributes).items(), span.name
+    assert [found.items() <= point.items() for point in telemetry.points] == [True] * 4
+    assert answering.get() is None
+
+
+def test_a_server_that_is_not_found(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(_: Any) -> None:
+        raise redis.ConnectionError("No master found")
+
+    one = found_by_sentinel()
+    monkeypatch.setattr(Stub, "connect", connect)
+    with pytest.raises(redis.ConnectionError):
+        one.get("key")
+    assert telemetry.span.status.status_code is StatusCode.ERROR
+    assert names.SERVER_ADDRESS not in telemetry.span.attributes
+    assert answering.get() is None
 
 
 # -- which names ------------------------------------------------------------------------------
