@@ -121,6 +121,8 @@ def instrument() -> None:
         return
     current.instrumented = True
     try:
+        if not current.settings.redis_info:
+            current.options["redis"] = {**current.options.get("redis", {}), "info": False}
         if not current.settings.disabled:
             if current.settings.cache_spans:
                 for name in _LOCAL_CACHES:

@@ -520,3 +520,68 @@ PLUGIN_LOAD_DURATION: Final = Metric(
 PLUGIN_MEMORY: Final = Metric(
     "plugin.memory", "By", "Growth of the process's memory while a plugin was loaded.", "spanwise", "gauge"
 )
+
+# -- Redis --------------------------------------------------------------------------------------
+DB_STORED_PROCEDURE_NAME: Final = "db.stored_procedure.name"
+# redis-py's own name for a command that waits for data, on spans and metrics
+# (https://github.com/redis/redis-py/blob/v8.1.0/redis/observability/attributes.py).
+REDIS_BLOCKING: Final = "redis.client.operation.blocking"
+OLD_DB_REDIS_DATABASE_INDEX: Final = "db.redis.database_index"
+OLD_NET_TRANSPORT: Final = "net.transport"
+# contrib's, in no convention; written where the old names are.
+OLD_DB_REDIS_ARGS_LENGTH: Final = "db.redis.args_length"
+OLD_DB_REDIS_PIPELINE_LENGTH: Final = "db.redis.pipeline_length"
+
+# What INFO tells, under the names of the Collector's redis receiver
+# (https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/receiver/redisreceiver).
+REDIS_UPTIME: Final = Metric("redis.uptime", "s", "Seconds since the Redis server's start.", "collector")
+REDIS_CLIENTS_CONNECTED: Final = Metric(
+    "redis.clients.connected", "{client}", "Client connections of the server.", "collector", "updowncounter"
+)
+REDIS_CLIENTS_BLOCKED: Final = Metric(
+    "redis.clients.blocked", "{client}", "Clients waiting in a blocking call.", "collector", "updowncounter"
+)
+REDIS_MEMORY_USED: Final = Metric(
+    "redis.memory.used", "By", "Bytes that the server has allocated.", "collector", "gauge"
+)
+REDIS_MEMORY_PEAK: Final = Metric(
+    "redis.memory.peak", "By", "Most bytes that the server had allocated.", "collector", "gauge"
+)
+REDIS_MEMORY_RSS: Final = Metric(
+    "redis.memory.rss", "By", "The server's memory as the operating system sees it.", "collector", "gauge"
+)
+REDIS_MEMORY_FRAGMENTATION: Final = Metric(
+    "redis.memory.fragmentation_ratio", "1", "redis.memory.rss over redis.memory.used.", "collector", "gauge"
+)
+REDIS_MAXMEMORY: Final = Metric(
+    "redis.maxmemory", "By", "The configured limit of memory; 0 is none.", "collector", "gauge"
+)
+REDIS_CONNECTIONS_RECEIVED: Final = Metric(
+    "redis.connections.received", "{connection}", "Connections that the server accepted.", "collector"
+)
+REDIS_CONNECTIONS_REJECTED: Final = Metric(
+    "redis.connections.rejected", "{connection}", "Connections refused because of maxclients.", "collector"
+)
+REDIS_COMMANDS_PROCESSED: Final = Metric(
+    "redis.commands.processed", "{command}", "Commands that the server processed.", "collector"
+)
+REDIS_KEYS_EXPIRED: Final = Metric("redis.keys.expired", "{event}", "Keys that expired.", "collector")
+REDIS_KEYS_EVICTED: Final = Metric(
+    "redis.keys.evicted", "{key}", "Keys evicted because of maxmemory.", "collector"
+)
+REDIS_KEYSPACE_HITS: Final = Metric(
+    "redis.keyspace.hits", "{hit}", "Lookups that found their key.", "collector"
+)
+REDIS_KEYSPACE_MISSES: Final = Metric(
+    "redis.keyspace.misses", "{miss}", "Lookups that did not find their key.", "collector"
+)
+REDIS_KEYSPACE_HIT_RATIO: Final = Metric(
+    "redis.keyspace.hit_ratio",
+    "1",
+    "Share of lookups since the server's start that found their key.",
+    "spanwise",
+    "gauge",
+)
+CACHE_MEMORY_USAGE: Final = Metric(
+    "cache.memory.usage", "By", "Memory that a cache's entries take.", "spanwise", "gauge"
+)

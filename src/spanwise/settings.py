@@ -150,6 +150,12 @@ class Settings:
         " it defeats drivers that prepare statements by their text",
         values.boolean,
     )
+    redis_info: bool = _setting(
+        "SPANWISE_REDIS_INFO",
+        True,
+        "memory, clients and hit ratio of the Redis servers that the application uses",
+        values.boolean,
+    )
 
     # -- where data goes --------------------------------------------------------------------
     traces_exporter: tuple[str, ...] = _setting(

@@ -5,7 +5,6 @@ Names: https://opentelemetry.io/docs/specs/semconv/db/database-spans/
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,18 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
+from spanwise.instrumentors._database import Conventions
 from spanwise.privacy.sql import describe
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection
 
 __all__ = [
-    "Conventions",
     "Described",
     "Repeated",
     "Target",
     "address_of",
-    "conventions",
     "described",
     "status_code",
     "target_of",
@@ -54,32 +52,6 @@ _SYSTEMS: Final = {
 _COUNTING: Final = frozenset(("postgresql", "mysql", "mariadb"))
 _RETURNING: Final = frozenset(("SELECT", "WITH", "VALUES", "TABLE"))
 _RETURNING_CLAUSE: Final = re.compile(r"\bRETURNING\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """Which attribute names to write."""
-
-    stable: bool
-    old: bool
-
-
-def conventions(opt_in: str | None = None) -> Conventions:
-    """What OTEL_SEMCONV_STABILITY_OPT_IN asks for databases.
-
-    Unset or empty: the stable names, which is this distribution's default (the stock one's is the old
-    names). ``database``: the stable ones; ``database/dup``: both; a list without either, such as
-    ``http``: the old ones only, as everywhere.
-
-    Args:
-        opt_in: the variable's value; read from the environment by default.
-    """
-    value = os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "") if opt_in is None else opt_in
-    asked = {part.strip() for part in value.split(",") if part.strip()}
-    if "database/dup" in asked:
-        return Conventions(stable=True, old=True)
-    stable = not asked or "database" in asked
-    return Conventions(stable=stable, old=not stable)
 
 
 @dataclass(frozen=True, eq=False)

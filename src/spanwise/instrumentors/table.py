@@ -16,6 +16,7 @@ INSTRUMENTORS: dict[str, str] = {
     "pymemcache": "spanwise.instrumentors.pymemcache:PymemcacheInstrumentor",
     "pluggy": "spanwise.instrumentors.pluggy:PluggyInstrumentor",
     "pybreaker": "spanwise.instrumentors.pybreaker:PybreakerInstrumentor",
+    "redis": "spanwise.instrumentors.redis:RedisInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
 }
 
