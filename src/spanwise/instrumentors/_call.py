@@ -35,8 +35,9 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.context import SPAN_KEY, SUPPRESSION_KEYS, get_context
+from spanwise.instrumentors._failure import message_of, type_name
 
-__all__ = ["NO_CALL", "Call", "Calls", "end_abandoned", "message_of", "type_name"]
+__all__ = ["NO_CALL", "Call", "Calls", "end_abandoned"]
 
 _LOG = logging.getLogger(__name__)
 _OTHER: Final = "_OTHER"  # The conventions' error.type for a failure of unknown type.
@@ -325,17 +326,3 @@ def end_abandoned() -> None:
         except IndexError:  # another thread was faster
             return
         end()
-
-
-def type_name(error: BaseException) -> str:
-    """An exception's class as ``error.type`` wants it: with its module, except for built-in ones."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def message_of(error: BaseException | None) -> str:
-    """An exception's message; a placeholder where its ``__str__`` raises."""
-    try:
-        return "" if error is None else str(error)
-    except Exception:
-        return f"<{type(error).__name__} whose message cannot be read>"

@@ -33,7 +33,6 @@ __all__ = ["EXECUTOR", "Executor", "Observer"]
 EXECUTOR: Final = "_inner_hookexec"
 
 _INTERNAL: Final = SpanKind.INTERNAL
-_HOOK: Final = "plugin.hook"  # as spanwise.operation.kind
 # Hooks of one manager that are told apart; pytest with all its plugins has some 100.
 _MOST_HOOKS: Final = 1_000
 _UNKNOWN: Final[dict[str, Any]] = {}
@@ -86,7 +85,7 @@ class Executor:
         found: dict[str, Any] | None = {
             names.PLUGIN_PROJECT: str(self._project),
             names.PLUGIN_HOOK: name,
-            names.OPERATION_KIND: _HOOK,
+            names.OPERATION_KIND: names.OPERATION_KIND_PLUGIN_HOOK,
         }
         if self._observer.excluded(name):
             found = None

@@ -17,15 +17,15 @@ from opentelemetry.trace import SpanKind
 from spanwise import names
 from spanwise.context import attach_context, detach_context
 from spanwise.instrumentors._awaited import awaited
-from spanwise.instrumentors._call import NO_CALL, Call, Calls, message_of, type_name
+from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._classes import Function
+from spanwise.instrumentors._failure import message_of, type_name
 from spanwise.instrumentors._traceback import unseen
 from spanwise.meters.plugins import labels_of, plugin_name
 
 __all__ = ["HookCall", "Implementation", "OwnTime", "hook_call"]
 
 _INTERNAL: Final = SpanKind.INTERNAL
-_CALL: Final = "plugin.call"  # as spanwise.operation.kind
 # Results that nobody awaits, as most are: looked up before anything else is asked of them.
 _PLAIN: Final = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict, set))
 
@@ -112,7 +112,7 @@ class Implementation:
         self.function: Function = implementation.function
         self.name = f"{hook} {plugin}"
         self.labels = {**labels_of(project, plugin), names.PLUGIN_HOOK: hook}
-        self.attributes = {**self.labels, names.OPERATION_KIND: _CALL}
+        self.attributes = {**self.labels, names.OPERATION_KIND: names.OPERATION_KIND_PLUGIN_CALL}
         module, qualified = (getattr(self.function, key, None) for key in ("__module__", "__qualname__"))
         if qualified:
             self.attributes[names.CODE_FUNCTION_NAME] = f"{module}.{qualified}" if module else qualified

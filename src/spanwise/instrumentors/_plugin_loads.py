@@ -7,7 +7,7 @@ anything else loads pass unobserved.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.trace import SpanKind
 
@@ -20,8 +20,6 @@ from spanwise.meters.plugins import PluginMeters, labels_of, plugin_name, reside
 
 __all__ = ["Loads"]
 
-_KIND: Final = "plugin.load"  # as spanwise.operation.kind: the shipped thresholds rate it
-
 
 class _Load:
     """A plugin being loaded."""
@@ -33,8 +31,8 @@ class _Load:
         self._meters = meters
         self._before = resident_bytes()
         self.call: Call = calls.start(
-            f"{_KIND} {name}",
-            {**self._labels, names.OPERATION_KIND: _KIND},
+            f"{names.OPERATION_KIND_PLUGIN_LOAD} {name}",
+            {**self._labels, names.OPERATION_KIND: names.OPERATION_KIND_PLUGIN_LOAD},
             kind=SpanKind.INTERNAL,
             metric_attributes=self._labels,
         )

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from spanwise import names
 from spanwise.context import SUPPRESSION_KEYS, get_context
-from spanwise.instrumentors._call import NO_CALL, Call, Calls, message_of
+from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._database import Conventions
+from spanwise.instrumentors._failure import message_of
 from spanwise.instrumentors._redis import Described, Target, is_script, status_code
 from spanwise.instrumentors._redis_answer import Answer, Targets, answering
 from spanwise.instrumentors._redis_info import Servers

@@ -15,8 +15,9 @@ from opentelemetry.util.types import AttributeValue
 from spanwise import names
 from spanwise.context import REQUEST_KEY, SPAN_KEY, attach_context, get_context
 from spanwise.instrumentors._body import Body, leave
-from spanwise.instrumentors._call import NO_CALL, Call, Calls, type_name
+from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._carrier import Incoming, tell
+from spanwise.instrumentors._failure import type_name
 from spanwise.instrumentors._request import Request
 from spanwise.instrumentors._wsgi import (
     Described,

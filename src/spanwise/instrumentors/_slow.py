@@ -13,7 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 __all__ = ["LINES", "WINDOW", "SlowStatements"]
 
-_logger = logging.getLogger("spanwise.slow_statements")
+_logger = logging.getLogger("spanwise.instrumentors.slow_statements")
 
 WINDOW: Final = 60.0
 """Seconds in which a statement is logged once at most."""

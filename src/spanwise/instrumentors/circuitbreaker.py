@@ -16,8 +16,9 @@ from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
 from spanwise.instrumentors._base import Instrumentor
-from spanwise.instrumentors._call import Calls, type_name
+from spanwise.instrumentors._call import Calls
 from spanwise.instrumentors._classes import Function, Replacements, instances
+from spanwise.instrumentors._failure import type_name
 from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._traceback import unseen
 from spanwise.meters.circuit import CLOSED, HALF_OPEN, OPEN, Breaker, Circuits

@@ -19,8 +19,9 @@ from opentelemetry.trace import get_tracer
 from spanwise import names
 from spanwise.context import REQUEST_KEY
 from spanwise.instrumentors._base import Instrumentor
-from spanwise.instrumentors._call import NO_CALL, Call, Calls, end_abandoned, message_of
+from spanwise.instrumentors._call import NO_CALL, Call, Calls, end_abandoned
 from spanwise.instrumentors._database import Conventions, conventions
+from spanwise.instrumentors._failure import message_of
 from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._request import request_of
 from spanwise.instrumentors._slow import SlowStatements

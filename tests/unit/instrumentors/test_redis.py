@@ -216,7 +216,7 @@ def test_an_error(telemetry: Telemetry, error: BaseException, code: str | None, 
     assert raised.value is error
     span = telemetry.span
     assert span.status.status_code is StatusCode.ERROR
-    assert span.status.description == str(error)
+    assert (span.status.description or "") == str(error)
     assert span.attributes.get(names.DB_RESPONSE_STATUS_CODE) == code
     assert span.attributes[names.ERROR_TYPE] == kind
     (event,) = span.events

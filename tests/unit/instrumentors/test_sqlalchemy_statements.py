@@ -38,7 +38,7 @@ from spanwise.instrumentors.sqlalchemy import SQLAlchemyInstrumentor
 
 SLOW = names.DB_SLOW_STATEMENTS.name
 ROWS = names.DB_CLIENT_RESPONSE_RETURNED_ROWS.name
-LOG = "spanwise.slow_statements"
+LOG = "spanwise.instrumentors.slow_statements"
 
 Instrument = Callable[..., Observed]
 
