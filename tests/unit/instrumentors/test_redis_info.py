@@ -197,6 +197,23 @@ def test_clients_are_not_kept_alive(server: Callable[..., Server], collected: Co
     assert one.connections == before
 
 
+def test_a_server_that_nobody_uses_makes_room_for_another(
+    server: Callable[..., Server], collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_redis_info, "_MOST", 1)
+    first, second, owner, other = server(), server(), Owner(), Owner()
+    collected.servers.add(owner, OPTIONS, redis.Connection, "127.0.0.1", first.port)
+    collected.servers.add(other, OPTIONS, redis.Connection, "127.0.0.1", second.port)
+    (told,) = collected.until(bool)[names.REDIS_MEMORY_USED.name]
+    assert told[1][names.SERVER_PORT] == first.port
+    del owner
+    gc.collect()
+    collected.until(lambda found: not found)
+    collected.servers.add(other, OPTIONS, redis.Connection, "127.0.0.1", second.port)
+    (told,) = collected.until(bool)[names.REDIS_MEMORY_USED.name]
+    assert told[1][names.SERVER_PORT] == second.port
+
+
 def test_a_refusal_is_told_once_and_not_asked_for_again(
     server: Callable[..., Server], collected: Collected, caplog: pytest.LogCaptureFixture
 ) -> None:
