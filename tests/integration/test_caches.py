@@ -10,6 +10,7 @@ import pytest
 import redis
 from flask import Flask
 from flask_caching import Cache
+from opentelemetry.instrumentation._semconv import _OpenTelemetrySemanticConventionStability
 from opentelemetry.instrumentation.pymemcache import PymemcacheInstrumentor as Contrib
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -135,6 +136,10 @@ def test_each_client_answers_as_ever_and_is_told_of(
 
 def test_against_contrib_s(memcached: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     """The differences are those that the instrumentor's docstring lists."""
+    # contrib reads the variable once a process, perhaps in an earlier test.
+    monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_initialized", False)
+    mapping = "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING"
+    monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, mapping, {})
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "database")
     with Observed(Contrib()) as theirs:
         use(Client(memcached))

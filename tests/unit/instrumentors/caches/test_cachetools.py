@@ -348,12 +348,15 @@ def test_reading_a_size_does_not_touch_the_cache(told: Any, instrument: Callable
     assert told.counts(name)[GET_MISS] == 1
 
 
-def test_an_endless_cache_has_no_limit(told: Any, instrument: Callable[..., None]) -> None:
+def test_an_endless_cache_has_no_limit(
+    told: Any, instrument: Callable[..., None], warnings: Callable[[], list[str]]
+) -> None:
     instrument()
     cache = cachetools.Cache(float("inf"))
     cache["a"] = 1
     assert told.by_name(names.CACHE_LIMIT) == {}
     assert list(told.by_name(names.CACHE_SIZE).values()) == [1]
+    assert warnings() == []  # the SDK warns of what is not finite
 
 
 # -- that nothing is hurt -----------------------------------------------------------------------
