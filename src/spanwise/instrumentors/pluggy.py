@@ -54,6 +54,7 @@ class PluggyInstrumentor(Instrumentor):
                 try:
                     observing.attach(pluggy.PluginManager, earlier)
                 except Exception as error:
+                    observing.detach()  # all or nothing
                     observing.loads.warn("observe plugin managers", error)
 
         when_imported("pluggy", attach)
