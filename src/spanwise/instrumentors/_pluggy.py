@@ -63,13 +63,16 @@ class Executor:
 
     Args:
         observer: what is the same for all.
-        project: the manager's.
+        manager: pluggy's.
         inner: what executed them so far.
+
+    Attributes:
+        execute: what the manager is to call in its place; keeps this object alive.
     """
 
-    def __init__(self, observer: Observer, project: Any, inner: Function) -> None:
-        self._observer, self._project = observer, project
-        self.inner = inner
+    def __init__(self, observer: Observer, manager: Any, inner: Function) -> None:
+        self._observer, self._project = observer, manager.project_name
+        self.manager, self.inner = manager, inner
         self.execute = self._executing()
         self._known: dict[int, tuple[Any, Any]] = {}
         self._hooks: dict[str, dict[str, Any] | None] = {}

@@ -45,6 +45,7 @@ class CircuitbreakerInstrumentor(Instrumentor):
                 try:
                     observing.attach(circuitbreaker, earlier)
                 except Exception as error:
+                    observing.detach()  # all or nothing
                     observing.warn("observe circuit breakers", error)
 
         when_imported("circuitbreaker", attach)
@@ -71,7 +72,8 @@ class _Observing:
         replace(kind, "decorate", self._decorating)
         replace(kind, "__enter__", self._entering)
         replace(kind, "__exit__", self._leaving)
-        replace(kind, "reset", self._resetting)
+        if hasattr(kind, "reset"):  # from 2.1
+            replace(kind, "reset", self._resetting)
         replace(kind, "fallback_function", self._falling_back)
         replace(circuitbreaker.CircuitBreakerError, "__init__", self._rejecting)
         if earlier:
@@ -136,6 +138,7 @@ class _Observing:
         told = self._told(breaker)
         # A failure is what adds to the count; anything else sets it back.
         if breaker.failure_count <= failures:
+            self._closed(breaker)
             told.succeeded(state)
             return
         told.failed(state)
@@ -158,7 +161,7 @@ class _Observing:
 
     def _closed(self, breaker: Any) -> None:
         told = self._told(breaker)
-        if told.state != CLOSED:
+        if breaker.closed and told.state != CLOSED:
             told.closed()
 
     def _rejecting(self, original: Function) -> Function:

@@ -54,6 +54,7 @@ class PluggyInstrumentor(Instrumentor):
                 try:
                     observing.attach(pluggy.PluginManager, earlier)
                 except Exception as error:
+                    observing.detach()  # all or nothing
                     observing.loads.warn("observe plugin managers", error)
 
         when_imported("pluggy", attach)
@@ -78,7 +79,8 @@ class _Observing:
             meters.calls.record,
             _matcher(options.get("excluded_hooks") or ()),
         )
-        self._executors: dict[int, tuple[weakref.ref[Any], Executor]] = {}
+        # An executor lives and dies with its manager, which 1.1.0 gives no weak references of.
+        self._executors: weakref.WeakValueDictionary[int, Executor] = weakref.WeakValueDictionary()
         self._replacements = Replacements()
 
     def attach(self, manager: type, earlier: bool) -> None:
@@ -104,10 +106,9 @@ class _Observing:
             calls.open = False
         # Where somebody monitors on top, that stays, and ours below it passes calls on.
         self._replacements.restore()
-        for made, executor in list(self._executors.values()):
-            manager = made()
-            if manager is not None and getattr(manager, EXECUTOR, None) is executor.execute:
-                setattr(manager, EXECUTOR, executor.inner)
+        for executor in list(self._executors.values()):
+            if getattr(executor.manager, EXECUTOR, None) is executor.execute:
+                setattr(executor.manager, EXECUTOR, executor.inner)
         self._executors.clear()
         end_abandoned()
 
@@ -115,9 +116,9 @@ class _Observing:
         key = id(made)  # a subclass may compare its instances by value
         if key in self._executors:
             return
-        executor = Executor(self.observer, made.project_name, getattr(made, EXECUTOR))
+        executor = Executor(self.observer, made, getattr(made, EXECUTOR))
         setattr(made, EXECUTOR, executor.execute)
-        self._executors[key] = (weakref.ref(made, lambda _: self._executors.pop(key, None)), executor)
+        self._executors[key] = executor
 
     def _making(self, original: Function) -> Function:
         def make(manager: Any, *args: Any, **kwargs: Any) -> None:
@@ -144,7 +145,7 @@ class _Observing:
             finally:
                 found = self._executors.get(id(manager))
                 if found is not None:
-                    found[1].forget()
+                    found.forget()
 
         return unregister
 

@@ -47,6 +47,7 @@ class PybreakerInstrumentor(Instrumentor):
                 try:
                     observing.attach(pybreaker, earlier)
                 except Exception as error:
+                    observing.detach()  # all or nothing
                     observing.warn("observe circuit breakers", error)
 
         when_imported("pybreaker", attach)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -310,3 +311,19 @@ def test_reset_by_hand_and_failures_that_do_not_count(circuitbreakers: Observed)
         ("lyrics", "closed", "success"): 1,
         ("lyrics", "closed", "failure"): 1,
     }
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=["pybreaker", "circuitbreaker"])
+def test_a_version_that_is_too_different_is_left_as_it_was(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    of = type(kind.make("x", LONG))
+    monkeypatch.setitem(sys.modules, of.__module__, types.SimpleNamespace(CircuitBreaker=of))
+    was = dict(vars(of))
+    kind.instrumentor().instrument()
+    try:
+        assert dict(vars(of)) == was
+        assert "could not observe circuit breakers" in caplog.text
+    finally:
+        kind.instrumentor().uninstrument()
+    assert dict(vars(of)) == was
