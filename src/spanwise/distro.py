@@ -25,6 +25,7 @@ from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
 from spanwise.instrumentors.load import Outcome, load
 from spanwise.instrumentors.reloader import when_supervising
+from spanwise.meters import standard
 from spanwise.meters.provider import MeterProvider
 from spanwise.rating import shipped
 from spanwise.rating.verdict import VerdictFunction, verdicts
@@ -260,9 +261,7 @@ def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) ->
     if readers:
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
         if launched.settings.process_meters:
-            from spanwise.meters import process
-
-            process.observe(provider.get_meter(names.SCOPE_PROCESS))
+            standard.observe(provider)
     return provider.shutdown
 
 

@@ -24,9 +24,6 @@ __all__ = ["MetricDelivery", "SpanDelivery"]
 
 _CUMULATIVE, _DELTA = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
 
-# Scopes that say nothing of the application's own work: see MetricDelivery.
-_OF_THE_PROCESS = frozenset((names.SCOPE_DELIVERY, names.SCOPE_PROCESS))
-
 Flush = Callable[[float], bool]
 
 
@@ -101,7 +98,7 @@ class MetricDelivery(MetricReader):
 
     def _has_work(self, data: MetricsData) -> bool:
         self._reporting = self._active() or any(
-            scope_metrics.scope.name not in _OF_THE_PROCESS
+            scope_metrics.scope.name not in names.SCOPES_OF_THE_PROCESS
             for resource_metrics in data.resource_metrics
             for scope_metrics in resource_metrics.scope_metrics
         )

@@ -23,6 +23,7 @@ from spanwise.deliver.signals import MetricDelivery, SpanDelivery, _temporality
 from spanwise.deliver.source import Queue
 from spanwise.deliver.span_segment import SpanSegment
 from spanwise.encode.request import Piece
+from spanwise.meters import standard
 from spanwise.spans.provider import TracerProvider
 
 
@@ -111,8 +112,9 @@ def test_a_process_that_only_exists_stays_silent(
 ) -> None:
     delivery, made, state = reader
     provider = MeterProvider(metric_readers=[delivery], shutdown_on_exit=False)
-    for scope in (names.SCOPE_PROCESS, names.SCOPE_DELIVERY):
+    for scope in names.SCOPES_OF_THE_PROCESS:
         provider.get_meter(scope).create_counter("c").add(1)
+    standard.observe(provider)
     delivery.collect()
     assert made.waiting == 0
     state["active"] = True
