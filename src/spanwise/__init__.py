@@ -5,5 +5,6 @@ in code, :func:`configure`. Spans, metrics and logs of your own come from the pl
 """
 
 from spanwise.launch import configure
+from spanwise.snapshot import statistics
 
-__all__ = ["configure"]
+__all__ = ["configure", "statistics"]

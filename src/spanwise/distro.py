@@ -22,11 +22,13 @@ from spanwise import components, names, notices, report, resource, sources
 from spanwise.deliver import exporters, selfmetrics
 from spanwise.deliver.lifecycle import Lifecycle
 from spanwise.deliver.pipeline import Pipeline, destination
+from spanwise.deliver.signals import MetricSampling
 from spanwise.errors import SpanwiseError
 from spanwise.instrumentors.load import Outcome, load
 from spanwise.instrumentors.reloader import when_supervising
 from spanwise.meters import standard
 from spanwise.meters.provider import MeterProvider
+from spanwise.meters.sampler import Sampler
 from spanwise.rating import shipped
 from spanwise.rating.verdict import VerdictFunction, verdicts
 from spanwise.settings import SIGNALS, Settings
@@ -53,6 +55,8 @@ class Launch:
         destinations: a line a signal: where it goes.
         options: keyword arguments of ``instrument()`` by instrumentation.
         outcomes: what became of each instrumentation.
+        history: how often the metrics are sampled, in nanoseconds, and how many samples are kept.
+        sampler: takes the samples; None where none are taken.
     """
 
     settings: Settings
@@ -63,6 +67,8 @@ class Launch:
     options: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     instrumented: bool = False
+    history: Mapping[str, int] = field(default_factory=dict)
+    sampler: Sampler | None = None
 
 
 current: Launch | None = None
@@ -157,6 +163,7 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
     if thresholds.settings:
         launched.settings = sources.load(arguments, file=thresholds.settings)
     launched.verdict = compile_rules(file.lower(thresholds))
+    launched.history = thresholds.history
     launched.describe = lambda: file.summary(thresholds)
 
 
@@ -167,6 +174,7 @@ def _use_shipped(launched: Launch) -> None:
         return file.summary(file.load())
 
     launched.verdict = verdicts(shipped.CANDIDATES)
+    launched.history = shipped.HISTORY
     launched.describe = describe
 
 
@@ -203,14 +211,25 @@ def _start(launched: Launch) -> None:
         closing.append(_start_logs(launched, pipeline, described))
     closing.append(_start_metrics(launched, pipeline, described))
 
+    sampler = launched.sampler
+
     def at_exit() -> None:
         deadline = time.monotonic() + loaded.exit_timeout / 1000
+        if sampler is not None:
+            sampler.end()
         pipeline.shutdown()
         exporters.close(closing, deadline)
 
-    Lifecycle(pipeline.after_fork, at_exit).begin()
+    def after_fork() -> None:
+        pipeline.after_fork()
+        if sampler is not None:
+            sampler.after_fork()
+
+    Lifecycle(after_fork, at_exit).begin()
     when_supervising(pipeline.stand_by)
     pipeline.start()
+    if sampler is not None:
+        sampler.begin()
     if not _exporter_names(loaded, "logs"):
         # Without an exporter the log handler would cost a record on each call for nothing.
         launched.options["logging"] = {"enable_log_auto_instrumentation": False}
@@ -256,12 +275,21 @@ def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) ->
         else:
             interval = launched.settings.metric_interval
             readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
+    kept = launched.history
+    sampling: MetricSampling | None = pipeline.metric_reader
+    if kept["samples"] and (sampling is None or not sampling.cumulative):
+        # The delivery's own reader would tell it for nothing; one more costs each measurement a sixth.
+        sampling = MetricSampling()
+        readers.append(sampling)
     provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     if readers:
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
-        if launched.settings.process_meters:
-            standard.observe(provider)
+    of_process = bool(readers) and launched.settings.process_meters
+    if sampling is not None and kept["samples"]:
+        launched.sampler = standard.sampler(provider, sampling.sample, kept, of_process=of_process)
+    elif of_process:
+        standard.observe(provider)
     return provider.shutdown
 
 

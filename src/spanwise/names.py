@@ -38,6 +38,9 @@ class Metric:
 # Boundaries that the conventions ask for, in seconds: of HTTP requests, of database operations.
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _DB_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+_OPERATION_SECONDS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0),
+)
 # Ours, since the conventions name none and the SDK's default ends at 10 kB.
 _BODY_BYTES: Final = (0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
@@ -319,6 +322,25 @@ OLD_DB_SQL_TABLE: Final = "db.sql.table"
 OLD_DB_USER: Final = "db.user"
 OLD_NET_PEER_NAME: Final = "net.peer.name"
 OLD_NET_PEER_PORT: Final = "net.peer.port"
+
+# -- manual spans and meters (ours): preloading and controllers, as the statistics read them ------
+PRELOAD_OUTCOME: Final = "outcome"  # success, failure, timeout: as the shipped thresholds match it
+PRELOAD_EVENTS: Final = Metric("preload.events", "{event}", "Items loaded ahead, by outcome.", "spanwise")
+PRELOAD_DURATION: Final = Metric(
+    "preload.duration",
+    "s",
+    "Duration of loading an item ahead.",
+    "spanwise",
+    "histogram",
+    _OPERATION_SECONDS,
+)
+CONTROLLER_STATE: Final = "controller.state"  # ready, loading, failed
+CONTROLLER_ACTIVE: Final = Metric(
+    "controller.active", "{controller}", "Controllers that are held.", "spanwise", "updowncounter"
+)
+CONTROLLER_COUNT: Final = Metric(
+    "controller.count", "{controller}", "Controllers that are held, by state.", "spanwise", "updowncounter"
+)
 
 # -- what the Collector's span metrics connector makes of spans -----------------------------------
 # https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/connector/spanmetricsconnector

@@ -40,7 +40,8 @@ ROOMS: dict[str, set[str]] = {
     "entrypoints": EVERYTHING,
     "commands": EVERYTHING,
     "launch": {"distro"},
-    "__init__": {"launch"},
+    "snapshot": {"meters"},
+    "__init__": {"launch", "snapshot"},
     "__main__": {"commands"},
 }
 

@@ -26,7 +26,7 @@ class Memory(NamedTuple):
     """Memory within a limit, in bytes.
 
     Attributes:
-        limit: the most that may be used.
+        limit: the most that may be used: a group's, or what the machine has.
         usage: used, caches of files included.
         working_set: the same without inactive caches, which the kernel takes back before it runs out; what
             Kubernetes evicts by.
@@ -50,18 +50,9 @@ class Cpu(NamedTuple):
     system: float
 
 
-class _Group(NamedTuple):
-    """A control group.
-
-    Attributes:
-        folder: its files.
-        path: its place in the tree, which is the same for every controller.
-        unified: whether it is of version 2.
-    """
-
-    folder: Path
-    path: str
-    unified: bool
+# A control group: the folder of its files; its place in the tree, the same for every controller; whether it
+# is of version 2.
+_Group = tuple[Path, str, bool]
 
 
 class Container:
@@ -112,20 +103,20 @@ class Container:
     def _read_cpu(self) -> Cpu | None:
         found: tuple[float, _Group] | None = None
         for group in self._groups("cpu"):
-            limit = _cpus_v2(group.folder) if group.unified else _cpus_v1(group.folder)
+            limit = _cpus_v2(group[0]) if group[2] else _cpus_v1(group[0])
             if limit is not None and limit < self._cpus and (found is None or limit < found[0]):
                 found = limit, group
         if found is None:
             return None
-        limit, group = found
-        if group.unified:
-            used = _table(group.folder / "cpu.stat")
+        limit, (folder, path, unified) = found
+        if unified:
+            used = _table(folder / "cpu.stat")
             return Cpu(limit, used.get("user_usec", 0) * _MICRO, used.get("system_usec", 0) * _MICRO)
         # The times are another controller's, often mounted at another place.
-        for other in self._groups("cpuacct"):
-            if other.path == group.path:
-                user = _number(other.folder / "cpuacct.usage_user")
-                system = _number(other.folder / "cpuacct.usage_sys")
+        for other, place, _ in self._groups("cpuacct"):
+            if place == path:
+                user = _number(other / "cpuacct.usage_user")
+                system = _number(other / "cpuacct.usage_sys")
                 if user is not None and system is not None:
                     return Cpu(limit, user * _NANO, system * _NANO)
         return None
@@ -143,7 +134,7 @@ class Container:
                 for inner in _up(path):
                     folder = base / inner
                     if folder.is_dir():
-                        yield _Group(folder, inner, unified)
+                        yield folder, inner, unified
 
     def _mount(self, controller: str, controllers: str) -> Path:
         together = self._tree / controllers  # "cpu,cpuacct", with a link for each name on most systems

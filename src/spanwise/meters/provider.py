@@ -62,6 +62,8 @@ class MeterProvider(SdkMeterProvider):
 
     def _handle_fork(self) -> None:
         super()._handle_fork()
+        if sdk_shape.SHAPE_HOLDS:
+            sdk_shape.renew_locks(self._measurement_consumer)
         for recording in self._recordings:
             recording.reset()
 

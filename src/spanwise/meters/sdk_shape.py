@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import repeat
+from threading import Lock, RLock
 from time import time_ns
 from typing import Any, Final, TypeAlias
 
@@ -36,6 +37,7 @@ __all__ = [
     "identity",
     "kept_keys",
     "offer",
+    "renew_locks",
     "storages",
     "takes_exemplars",
 ]
@@ -131,6 +133,18 @@ def storages(consumer: Any) -> object:
     return consumer._reader_storages
 
 
+def renew_locks(consumer: Any) -> None:
+    """In a forked child: a collection that another of the parent's threads was at will never end."""
+    consumer._lock = Lock()
+    for storage in consumer._reader_storages.values():
+        storage._lock = RLock()
+        for matches in storage._instrument_view_instrument_matches.values():
+            for match in matches:
+                match._lock = Lock()
+                for aggregation in match._attributes_aggregation.values():
+                    aggregation._lock = Lock()
+
+
 def add_all(aggregation: Any, instrument: Any, amounts: Sequence[float], total: float) -> None:
     """What as many calls of its ``aggregate`` would do, exemplars apart.
 
@@ -208,6 +222,7 @@ def _shape_holds() -> bool:
             offer(found, ((2, 1, SpanContext(1, 2, False), {}),))
             if kept_keys(consumer, instrument) is not None:
                 return False
+        renew_locks(consumer)
         return True
     except Exception:
         return False

@@ -12,12 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from opentelemetry.metrics import Meter, Observation
 
 from spanwise import names
-from spanwise.meters.container import Container
+from spanwise.meters.container import Container, Memory
 from spanwise.meters.readings import Rates, observed, remembered
 
 __all__ = ["observe"]
@@ -39,16 +38,6 @@ _MOST_DEVICES = 16
 # Both ends of one cable, or the inside of a bridge whose outside is counted; a machine with containers has
 # one for each, under a name that never comes again.
 _INNER_INTERFACES = ("lo", "veth", "docker", "br-", "virbr", "cali", "cni", "flannel", "ifb", "dummy")
-
-
-class _Memory(NamedTuple):
-    limit: int
-    used: int
-    free: int
-
-    def states(self) -> dict[str, int]:
-        """By state, as bytes that add up to the limit: cached is what can be taken back for other uses."""
-        return {"used": self.used, "free": self.free, "cached": max(0, self.limit - self.used - self.free)}
 
 
 def observe(meter: Meter, container: Container, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
@@ -108,23 +97,23 @@ def _modes() -> dict[str, float]:
 
 
 def _observe_memory(meter: Meter, container: Container) -> None:
-    def read() -> _Memory:
+    def read() -> Memory:
         limited = container.memory()
         if limited is not None:
-            return _Memory(limited.limit, limited.working_set, max(0, limited.limit - limited.usage))
+            return limited
         import psutil
 
         found = psutil.virtual_memory()
-        return _Memory(found.total, found.total - found.available, found.free)
+        return Memory(found.total, found.total - found.free, found.total - found.available)
 
     memory = remembered(read)
 
     def usage() -> Iterable[Observation]:
-        return _by_state(names.SYSTEM_MEMORY_STATE, memory().states())
+        return _by_state(names.SYSTEM_MEMORY_STATE, _states(memory()))
 
     def utilization() -> Iterable[Observation]:
         found = memory()
-        shares = {state: size / found.limit for state, size in found.states().items()}
+        shares = {state: size / found.limit for state, size in _states(found).items()}
         return _by_state(names.SYSTEM_MEMORY_STATE, shares)
 
     def paging() -> dict[str, int]:
@@ -143,6 +132,13 @@ def _observe_memory(meter: Meter, container: Container) -> None:
     observed(meter, names.SYSTEM_MEMORY_LIMIT, lambda: (Observation(memory().limit),))
     observed(meter, names.SYSTEM_PAGING_USAGE, lambda: _by_state(names.SYSTEM_PAGING_STATE, paging()))
     observed(meter, names.SYSTEM_PAGING_UTILIZATION, paged)
+
+
+def _states(memory: Memory) -> dict[str, int]:
+    """By state, as bytes that add up to the limit; cached is what can be taken back for other uses."""
+    free = max(0, memory.limit - memory.usage)
+    used = min(memory.working_set, memory.limit - free)
+    return {"used": used, "free": free, "cached": memory.limit - free - used}
 
 
 def _by_state(key: str, values: dict[str, float] | dict[str, int]) -> list[Observation]:
