@@ -29,7 +29,7 @@ class Ring:
 
     def put(self, time: float, values: Iterable[float]) -> None:
         """Adds a row, no earlier than the newest."""
-        row = array("d", (time, *values))
+        row = array("d", [time, *values])
         if len(self) < self._most:
             self._data.extend(row)
             return
@@ -40,7 +40,7 @@ class Ring:
     def replace(self, time: float, values: Iterable[float]) -> None:
         """Puts a row in the newest one's place."""
         start = self._place(len(self) - 1)
-        self._data[start : start + self._step] = array("d", (time, *values))
+        self._data[start : start + self._step] = array("d", [time, *values])
 
     def time(self, number: int) -> float:
         """The time of a row, counted from the oldest."""
