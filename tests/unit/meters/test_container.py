@@ -85,11 +85,11 @@ def test_no_more_than_any_limit_and_none_above_the_machine(
     assert (found.limit if found else None) == min(held, default=None)
 
 
-@pytest.mark.parametrize("path", ["/docker/4c01db0b339c", "/../../elsewhere", "/"])
+@pytest.mark.parametrize("path", ["/docker/4c01db0b339c", "/../elsewhere", "/"])
 def test_a_container_that_sees_its_own_group_only(tree: Path, path: str) -> None:
     """Without a namespace the path is the machine's, and the mount is the container's own group."""
     unified(tree, 512 * MiB)
-    (tree.parent / "elsewhere").mkdir(exist_ok=True)
+    unified(tree.parent / "elsewhere", 1 * MiB)
     found = container(tree, f"0::{path}\n").memory()
     assert found is not None
     assert found.limit == 512 * MiB
@@ -119,6 +119,14 @@ def test_version_1(tmp_path: Path, mounted: str) -> None:
     here = container(tmp_path, VERSION_1)
     assert here.memory() == Memory(512 * MiB, 300 * MiB, 200 * MiB)
     assert here.cpu() == Cpu(0.5, 2.5, 1.0)
+
+
+def test_version_1_s_times_are_of_the_group_that_is_limited(tmp_path: Path) -> None:
+    for group, quota, seconds in (("pod", 50_000, 7), ("pod/app", -1, 3)):
+        put(tmp_path / "cpu" / group, cpu__cfs_quota_us=quota, cpu__cfs_period_us=100_000)
+        spent = seconds * 10**9
+        put(tmp_path / "cpuacct" / group, cpuacct__usage_user=spent, cpuacct__usage_sys=spent)
+    assert container(tmp_path, "2:cpuacct:/pod/app\n1:cpu:/pod/app\n").cpu() == Cpu(0.5, 7.0, 7.0)
 
 
 def test_version_1_without_limits(tmp_path: Path) -> None:

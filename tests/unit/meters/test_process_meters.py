@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -112,21 +113,26 @@ def test_growth_is_told_once_the_process_is_warm(collecting: Any, monkeypatch: p
 
 
 def test_a_forked_child_tells_of_itself(collecting: Any) -> None:
-    """Its own memory, age and baseline, not the parent's."""
+    """Of one thread, which is all that a fork leaves of the parent's two."""
     collect = collecting(lambda meter: observe(meter, Limited(None)))
-    collect()
+    over = threading.Event()
+    second = threading.Thread(target=over.wait)
+    second.start()
+    assert collect()[names.PROCESS_THREAD_COUNT.name][0][1] > 1
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            ((_, uptime),) = collect()[names.PROCESS_UPTIME.name]
-            os.write(writing, f"{psutil.Process().pid} {uptime < 60}".encode())
+            ((_, threads),) = collect()[names.PROCESS_THREAD_COUNT.name]
+            os.write(writing, str(threads).encode())
         finally:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as told:
-        assert told.read() == f"{child} True"
+        assert told.read() == "1"
     os.waitpid(child, 0)
+    over.set()
+    second.join()
 
 
 def test_one_reading_without_permission_leaves_the_others(
