@@ -227,6 +227,12 @@ def _start(launched: Launch) -> None:
 
     Lifecycle(after_fork, at_exit).begin()
     when_supervising(pipeline.stand_by)
+    if loaded.request_memory:
+        launched.options["flask"] = {"request_memory": True}
+    if loaded.trace_response:
+        from opentelemetry.instrumentation import propagators
+
+        propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
     pipeline.start()
     if sampler is not None:
         sampler.begin()

@@ -38,11 +38,23 @@ class Metric:
 # Boundaries that the conventions ask for, in seconds: of HTTP requests, of database operations.
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _DB_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
-_OPERATION_SECONDS: Final = (
-    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0),
-)
 # Ours, since the conventions name none and the SDK's default ends at 10 kB.
 _BODY_BYTES: Final = (0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
+# Ours: every limit of the shipped thresholds on a duration, whatever the profile, is an edge, so that a share
+# beyond it is exact.
+# fmt: off
+_OPERATION_SECONDS: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0,
+)
+# fmt: on
+# A song or a film takes minutes.
+_STREAM_SECONDS: Final = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 180.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
+# 0.2 is the shipped limit of the buffer ratio.
+_SHARES: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
+# From a modem's rate to a local network's; 16 kB/s are compressed music, 1 MB/s a film.
+_BYTES_A_SECOND: Final = (1e3, 4e3, 16e3, 64e3, 250e3, 1e6, 4e6, 16e6, 64e6, 250e6, 1e9)
+# 500 and 800 MB are the shipped limits of memory.
+_MEMORY_BYTES: Final = (1e8, 2.5e8, 5e8, 8e8, 1e9, 2e9, 4e9, 8e9)
 
 
 # -- resource ---------------------------------------------------------------------------------
@@ -128,6 +140,14 @@ HTTP_SERVER_RESPONSE_BODY_SIZE: Final = Metric(
     "http.server.response.body.size",
     "By",
     "Size of HTTP server response bodies.",
+    kind="histogram",
+    buckets=_BODY_BYTES,
+)
+HTTP_SERVER_REQUEST_MEMORY: Final = Metric(
+    "spanwise.http.server.request.memory",
+    "By",
+    "What the process's physical memory grew by during a request; on spans also what it shrank by.",
+    "spanwise",
     kind="histogram",
     buckets=_BODY_BYTES,
 )
@@ -323,7 +343,35 @@ OLD_DB_USER: Final = "db.user"
 OLD_NET_PEER_NAME: Final = "net.peer.name"
 OLD_NET_PEER_PORT: Final = "net.peer.port"
 
-# -- manual spans and meters (ours): preloading and controllers, as the statistics read them ------
+# -- manual spans and meters (ours): operations --------------------------------------------------
+SCOPE_MANUAL: Final = "spanwise.manual"
+OPERATION_NAME: Final = "spanwise.operation.name"
+OPERATION_KIND: Final = "spanwise.operation.kind"  # what the thresholds match: see manual/kinds.py
+OPERATION_COMPONENT: Final = "spanwise.operation.component"
+OPERATION_PLUGIN: Final = "spanwise.operation.plugin"
+OPERATION_DURATION: Final = Metric(
+    "spanwise.operation.duration",
+    "s",
+    "Duration of operations that the application marks.",
+    "spanwise",
+    "histogram",
+    _OPERATION_SECONDS,
+)
+# The next two are attributes of the span as well.
+OPERATION_CPU_TIME: Final = Metric(
+    "spanwise.operation.cpu.time", "s", "CPU seconds of the thread within operations.", "spanwise"
+)
+OPERATION_MEMORY_DELTA: Final = Metric(
+    "spanwise.operation.memory.delta",
+    "By",
+    "By how much the process's memory grew during operations, shrinking counted against it.",
+    "spanwise",
+    "updowncounter",
+)
+
+# -- manual spans and meters (ours): preloading --------------------------------------------------
+PRELOAD_ID: Final = "preload.id"  # of spans only: every item has its own
+PRELOAD_SIZE: Final = "preload.size"  # bytes, of a span
 PRELOAD_OUTCOME: Final = "outcome"  # success, failure, timeout: as the shipped thresholds match it
 PRELOAD_EVENTS: Final = Metric("preload.events", "{event}", "Items loaded ahead, by outcome.", "spanwise")
 PRELOAD_DURATION: Final = Metric(
@@ -334,13 +382,77 @@ PRELOAD_DURATION: Final = Metric(
     "histogram",
     _OPERATION_SECONDS,
 )
+PRELOAD_BYTES: Final = Metric("preload.bytes", "By", "Bytes loaded ahead.", "spanwise")
+
+# -- manual spans and meters (ours): controllers -------------------------------------------------
+# Two metrics: a level is watched on each series of its own, so that one split by state would hide the
+# total from the threshold, and one with both would count everything twice in a sum.
+CONTROLLER_ID: Final = "controller.id"  # of span events only
 CONTROLLER_STATE: Final = "controller.state"  # ready, loading, failed
+CONTROLLER_DISPOSAL_ERROR_EVENT: Final = "controller.disposal.error"
 CONTROLLER_ACTIVE: Final = Metric(
     "controller.active", "{controller}", "Controllers that are held.", "spanwise", "updowncounter"
 )
 CONTROLLER_COUNT: Final = Metric(
     "controller.count", "{controller}", "Controllers that are held, by state.", "spanwise", "updowncounter"
 )
+CONTROLLER_LIMIT: Final = Metric(
+    "controller.limit", "{controller}", "How many controllers may be held.", "spanwise", "updowncounter"
+)
+CONTROLLER_DISPOSAL_ERRORS: Final = Metric(
+    "controller.disposal.errors", "{error}", "Controllers whose disposal failed.", "spanwise"
+)
+
+# -- manual spans and meters (ours): memory pressure ---------------------------------------------
+# Attributes of its span, in bytes and controllers.
+MEMORY_PRESSURE_AFTER: Final = "memory.pressure.after"
+MEMORY_PRESSURE_BEFORE: Final = Metric(
+    "memory.pressure.before",
+    "By",
+    "Memory of the process when memory pressure was answered.",
+    "spanwise",
+    "histogram",
+    _MEMORY_BYTES,
+)
+MEMORY_PRESSURE_EVENTS: Final = Metric(
+    "memory.pressure.events", "{event}", "Times that memory pressure was answered.", "spanwise"
+)
+MEMORY_PRESSURE_DISPOSED: Final = Metric(
+    "memory.pressure.disposed", "{controller}", "Controllers disposed of under memory pressure.", "spanwise"
+)
+
+# -- manual spans and meters (ours): streaming ---------------------------------------------------
+STREAM_ID: Final = "stream.id"  # of spans only
+STREAM_QUALITY: Final = "stream.quality"
+STREAM_FORMAT: Final = "stream.format"
+STREAM_OUTCOME: Final = "stream.outcome"  # completed, error, left
+STREAM_STARTED: Final = Metric("stream.started", "{stream}", "Streams begun.", "spanwise")
+STREAM_COMPLETED: Final = Metric("stream.completed", "{stream}", "Streams sent to their end.", "spanwise")
+STREAM_ERRORS: Final = Metric("stream.errors", "{stream}", "Streams that failed.", "spanwise")
+STREAM_ACTIVE: Final = Metric("stream.active", "{stream}", "Streams under way.", "spanwise", "updowncounter")
+STREAM_DURATION: Final = Metric(
+    "stream.duration", "s", "Duration of streams.", "spanwise", "histogram", _STREAM_SECONDS
+)
+STREAM_BUFFER_TIME: Final = Metric(
+    "stream.buffer.time",
+    "s",
+    "How long a stream waited for data, in all.",
+    "spanwise",
+    "histogram",
+    _OPERATION_SECONDS,
+)
+STREAM_BUFFER_RATIO: Final = Metric(
+    "stream.buffer.ratio",
+    "1",
+    "The share of a stream's duration for which it waited for data.",
+    "spanwise",
+    "histogram",
+    _SHARES,
+)
+STREAM_BANDWIDTH: Final = Metric(
+    "stream.bandwidth", "By/s", "Bytes of a stream by its duration.", "spanwise", "histogram", _BYTES_A_SECOND
+)
+STREAM_BYTES: Final = Metric("stream.bytes", "By", "Bytes sent in streams.", "spanwise")
 
 # -- what the Collector's span metrics connector makes of spans -----------------------------------
 # https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/connector/spanmetricsconnector
@@ -351,3 +463,31 @@ SPAN_METRICS_DURATION: Final = Metric(
     "traces.span.metrics.duration", "s", "Duration of spans.", "collector", "histogram"
 )
 SPAN_METRICS_NAMESPACE: Final = "traces.span.metrics"
+
+# -- circuit breakers (ours) ---------------------------------------------------------------------
+# There are no conventions for breakers. A state as an attribute with one series each follows hw.status.
+SCOPE_CIRCUIT: Final = "spanwise.meters.circuit"
+CIRCUIT_NAME: Final = "circuit_breaker.name"
+CIRCUIT_STATE: Final = "circuit_breaker.state"  # closed, half_open, open
+CIRCUIT_PREVIOUS_STATE: Final = "circuit_breaker.previous_state"
+CIRCUIT_OUTCOME: Final = "circuit_breaker.outcome"  # success, failure, rejected
+CIRCUIT_REASON: Final = "circuit_breaker.trip.reason"
+CIRCUIT_RETRY_AFTER: Final = "circuit_breaker.retry_after"  # seconds
+CIRCUIT_TRIPPED_EVENT: Final = "circuit_breaker.tripped"
+CIRCUIT_HALF_OPEN_EVENT: Final = "circuit_breaker.half_open"
+CIRCUIT_CLOSED_EVENT: Final = "circuit_breaker.closed"
+CIRCUIT_TRIPS: Final = Metric(
+    "circuit_breaker.trips", "{trip}", "Times a circuit breaker opened, by reason.", "spanwise"
+)
+CIRCUIT_CALLS: Final = Metric(
+    "circuit_breaker.calls", "{call}", "Calls through circuit breakers, by state and outcome.", "spanwise"
+)
+CIRCUIT_STATUS: Final = Metric(
+    "circuit_breaker.status", "{breaker}", "Circuit breakers in each state.", "spanwise", "updowncounter"
+)
+CIRCUIT_OPEN_TIME: Final = Metric(
+    "circuit_breaker.open.time", "s", "Time that circuit breakers were open.", "spanwise"
+)
+CIRCUIT_BACKOFF: Final = Metric(
+    "circuit_breaker.backoff", "s", "Wait of an open breaker until its next trial.", "spanwise", "gauge"
+)

@@ -1,8 +1,9 @@
 """Every setting of spanwise, once: its environment variable, type, default and meaning.
 
 Read by :func:`spanwise.sources.load`. Order of precedence: argument of :func:`spanwise.configure` >
-environment > ``settings:`` of the thresholds file > default. Where OpenTelemetry's specification has a variable, that one is used and
-means what it says there (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/);
+environment > ``settings:`` of the thresholds file > default. Where OpenTelemetry's specification has a
+variable, that one is used and means what it says there
+(https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/);
 ``SPANWISE_…`` names exist only for what it has none for.
 
 A value that cannot be used never stops the application: it is reported in :attr:`Settings.problems`
@@ -113,6 +114,18 @@ class Settings:
         (),
         "for these libraries contrib's instrumentor is used instead of ours",
         values.names,
+    )
+    request_memory: bool = _setting(
+        "SPANWISE_REQUEST_MEMORY",
+        False,
+        "`1`: measure what each Flask request adds to memory",
+        values.boolean,
+    )
+    trace_response: bool = _setting(
+        "SPANWISE_TRACE_RESPONSE",
+        False,
+        "`1`: Flask's answers tell the trace in a `traceresponse` header",
+        values.boolean,
     )
     process_meters: bool = _setting(
         "SPANWISE_PROCESS_METERS",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing is not imported for it: every start of `spanwise run` would pay
 if TYPE_CHECKING:
     from spanwise.meters.statistics import Statistics
 

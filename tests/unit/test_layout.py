@@ -29,9 +29,11 @@ ROOMS: dict[str, set[str]] = {
     "meters": set(),
     "privacy": set(),
     "instrumentors": {"privacy", "meters"},
+    "manual": {"instrumentors", "meters"},
     "console": set(),
     "bootstrap": {"launch"},
     "resource": set(),
+    "catalogue": set(),
     "notices": set(),
     "components": set(),
     "declarative": set(),
@@ -41,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "commands": EVERYTHING,
     "launch": {"distro"},
     "snapshot": {"meters"},
-    "__init__": {"launch", "snapshot"},
+    "__init__": {"launch", "manual", "snapshot"},
     "__main__": {"commands"},
 }
 

@@ -20,7 +20,8 @@ __all__ = ["Headers", "Request", "captured_headers", "excluded_urls", "full_url"
 
 Attributes = dict[str, AttributeValue]
 
-# The methods of RFC 9110 and PATCH; any other is _OTHER, lest a scanner makes a metric for each word.
+# Those that the conventions know: of RFC 9110, PATCH and QUERY. Any other is _OTHER, lest a scanner makes
+# a metric for each word.
 _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
 )

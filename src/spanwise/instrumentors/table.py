@@ -45,6 +45,7 @@ TRIGGERS: dict[str, str] = {
     "grpc_client": "grpc",
     "grpc_server": "grpc",
     "httpx": "httpx",
+    "httpx2": "httpx2",
     "jinja2": "jinja2",
     "kafka": "kafka",
     "mysql": "mysql.connector",

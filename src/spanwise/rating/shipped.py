@@ -71,6 +71,28 @@ CANDIDATES: tuple[Candidate, ...] = (
         rank=5,
         kind=None,
         name=None,
+        attributes=(("spanwise.operation.kind", "component.render"),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="component", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="component", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="component", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=6,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "component.action"),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="component", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="component", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="component", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=7,
+        kind=None,
+        name=None,
         attributes=(("spanwise.operation.kind", "custom"),),
         edges=(
             (5000000000, Verdict(rating="critical", rule="custom", limit=5.0)),
@@ -79,7 +101,29 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=6,
+        rank=8,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "system_resource"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="custom", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="custom", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="custom", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=9,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "plugin"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="custom", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="custom", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="custom", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=10,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "plugin.load"),),
@@ -90,7 +134,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=7,
+        rank=11,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "preload"),),
@@ -101,7 +145,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=8,
+        rank=12,
         kind="client",
         name=None,
         attributes=(("db.system.name", None),),
@@ -112,7 +156,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=9,
+        rank=13,
         kind="client",
         name=None,
         attributes=(("db.system", None),),
@@ -123,7 +167,18 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=10,
+        rank=14,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "database"),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="db.client", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="db.client", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="db.client", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=15,
         kind="client",
         name=None,
         attributes=(("gen_ai.operation.name", None),),
@@ -134,7 +189,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=11,
+        rank=16,
         kind="internal",
         name=None,
         attributes=(("gen_ai.operation.name", None),),
@@ -145,7 +200,18 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=12,
+        rank=17,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "ai_generation"),),
+        edges=(
+            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
+            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
+            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
+        ),
+    ),
+    Candidate(
+        rank=18,
         kind="client",
         name=None,
         attributes=(("http.request.method", None),),
@@ -156,7 +222,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=13,
+        rank=19,
         kind="client",
         name=None,
         attributes=(("http.method", None),),
@@ -167,7 +233,18 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=14,
+        rank=20,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "external_api"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="http.client", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="http.client", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="http.client", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=21,
         kind="server",
         name=None,
         attributes=(("http.request.method", None),),
@@ -178,7 +255,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=15,
+        rank=22,
         kind="server",
         name=None,
         attributes=(("http.method", None),),
@@ -189,10 +266,32 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=16,
+        rank=23,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "http"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="http.server", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="http.server", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="http.server", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=24,
         kind=None,
         name=None,
         attributes=(("file.path", None),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="file", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="file", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="file", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=25,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "file"),),
         edges=(
             (1000000000, Verdict(rating="critical", rule="file", limit=1.0)),
             (500000000, Verdict(rating="poor", rule="file", limit=0.5)),

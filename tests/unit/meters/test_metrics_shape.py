@@ -61,7 +61,7 @@ def test_every_lock_of_a_collection_is_renewed(made: Any) -> None:
     with contextlib.ExitStack() as holding:
         for lock in held:
             holding.enter_context(lock)
-        sdk_shape.renew_locks(consumer)
+        sdk_shape.renew_locks(provider)
         done = []
         other = threading.Thread(target=lambda: done.append((counter.add(1), points(reader))), daemon=True)
         other.start()

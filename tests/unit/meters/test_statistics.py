@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -199,3 +200,41 @@ os.waitpid(child, 0)
     assert second["preloads"] == {"total": 4, "success_rate": 0.75, "mean_time": None}
     assert (first["interval"], first["samples"]) == (5.0, 0)
     assert lines[1] == "child 2"
+
+
+def test_it_tells_what_the_small_api_was_told() -> None:
+    program = """
+import spanwise
+spanwise.configure(service_name="player")
+
+class Player:
+    def __init__(self, track):
+        spanwise.controllers.track(self, id=track)
+
+    @spanwise.controllers.loading()
+    def load(self, works):
+        if not works:
+            raise ValueError("damaged")
+
+players = [Player(track) for track in range(3)]
+players[0].load(True)
+try:
+    players[1].load(False)
+except ValueError:
+    pass
+for success in (True, True, True, False):
+    spanwise.preload("track").record(success=success, duration=2.0)
+print(spanwise.statistics().as_dict())
+"""
+    environment = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment, "SPANWISE_ENABLED_INSTRUMENTATIONS": "logging"},
+    )
+    found = ast.literal_eval(done.stdout)
+    assert found["preloads"] == {"total": 4, "success_rate": 0.75, "mean_time": 2.0}
+    assert found["controllers"]["total"] == 3
+    assert (found["controllers"]["ready"], found["controllers"]["failed"]) == (1, 1)
