@@ -22,7 +22,6 @@ from spanwise import components, names, notices, report, resource, sources
 from spanwise.deliver import exporters, selfmetrics
 from spanwise.deliver.lifecycle import Lifecycle
 from spanwise.deliver.pipeline import Pipeline, destination
-from spanwise.deliver.signals import MetricSampling
 from spanwise.errors import SpanwiseError
 from spanwise.instrumentors.load import Outcome, load
 from spanwise.instrumentors.reloader import when_supervising
@@ -30,7 +29,7 @@ from spanwise.meters import standard
 from spanwise.meters.provider import MeterProvider
 from spanwise.meters.sampler import Sampler
 from spanwise.rating import shipped
-from spanwise.rating.verdict import VerdictFunction, verdicts
+from spanwise.rating.verdict import Candidate, VerdictFunction, critical_beyond, verdicts
 from spanwise.settings import SIGNALS, Settings
 from spanwise.spans.provider import TracerProvider
 
@@ -41,6 +40,11 @@ _logger = logging.getLogger("spanwise")
 # Comma-separated list of the convention groups whose stable names are used. contrib's instrumentors
 # still default to the old ones; a user's own choice wins.
 STABLE_CONVENTIONS = "http,database"
+
+# Instrumentations of caches that are in the process or on its disk.
+_LOCAL_CACHES = ("cachetools", "diskcache", "flask_caching")
+# The thresholds' rule whose critical limit makes a SQL statement slow. The Collector counts by the same one.
+DATABASE_RULE = "db.client"
 
 
 @dataclass
@@ -99,6 +103,8 @@ def start(**arguments: Any) -> None:
         loaded = current.settings
         if loaded.disabled:
             return
+        if loaded.excluded_hooks:
+            current.options["pluggy"] = {"excluded_hooks": loaded.excluded_hooks}
         # What users see of the stable conventions must not depend on the way of launching.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", STABLE_CONVENTIONS)
         if loaded.config_file:
@@ -121,7 +127,12 @@ def instrument() -> None:
         return
     current.instrumented = True
     try:
+        if not current.settings.redis_info:
+            current.options["redis"] = {**current.options.get("redis", {}), "info": False}
         if not current.settings.disabled:
+            if current.settings.cache_spans:
+                for name in _LOCAL_CACHES:
+                    current.options.setdefault(name, {"cache_spans": True})
             current.outcomes = load(current.settings, current.options)
         if current.settings.startup_report:
             thresholds = [] if current.settings.disabled else current.describe()
@@ -156,13 +167,13 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
     if given is None and not loaded.profile:
         _use_shipped(launched)
         return
-    from spanwise.rating.lowered import compile_rules
+    from spanwise.rating.lowered import candidates
     from spanwise.thresholds import load as file
 
     thresholds = file.load(given, loaded.profile)
     if thresholds.settings:
         launched.settings = sources.load(arguments, file=thresholds.settings)
-    launched.verdict = compile_rules(file.lower(thresholds))
+    _rate_by(launched, candidates(file.lower(thresholds)))
     launched.history = thresholds.history
     launched.describe = lambda: file.summary(thresholds)
 
@@ -173,9 +184,18 @@ def _use_shipped(launched: Launch) -> None:
 
         return file.summary(file.load())
 
-    launched.verdict = verdicts(shipped.CANDIDATES)
+    _rate_by(launched, shipped.CANDIDATES)
     launched.history = shipped.HISTORY
     launched.describe = describe
+
+
+def _rate_by(launched: Launch, rules: tuple[Candidate, ...]) -> None:
+    """Spans, and what the instrumentors call slow, by the same rules."""
+    launched.verdict = verdicts(rules)
+    launched.options["sqlalchemy"] = {
+        "slow_statement": critical_beyond(rules, DATABASE_RULE),
+        "enable_commenter": launched.settings.sql_commenter,
+    }
 
 
 def _start_from_file(launched: Launch, path: str) -> None:
@@ -188,7 +208,8 @@ def _start_from_file(launched: Launch, path: str) -> None:
         disabled=declared.disabled,
         disabled_instrumentations=loaded.disabled_instrumentations + declared.denied,
     )
-    launched.options.update(declared.options)
+    for name, given in declared.options.items():
+        launched.options[name] = {**launched.options.get(name, {}), **given}
     launched.service = f"configured by {path}"
     launched.destinations.append(f"all signals: as {path} says")
 
@@ -211,21 +232,12 @@ def _start(launched: Launch) -> None:
         closing.append(_start_logs(launched, pipeline, described))
     closing.append(_start_metrics(launched, pipeline, described))
 
-    sampler = launched.sampler
-
     def at_exit() -> None:
         deadline = time.monotonic() + loaded.exit_timeout / 1000
-        if sampler is not None:
-            sampler.end()
         pipeline.shutdown()
         exporters.close(closing, deadline)
 
-    def after_fork() -> None:
-        pipeline.after_fork()
-        if sampler is not None:
-            sampler.after_fork()
-
-    Lifecycle(after_fork, at_exit).begin()
+    Lifecycle(pipeline.after_fork, at_exit).begin()
     when_supervising(pipeline.stand_by)
     if loaded.request_memory:
         launched.options["flask"] = {"request_memory": True}
@@ -234,8 +246,6 @@ def _start(launched: Launch) -> None:
 
         propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
     pipeline.start()
-    if sampler is not None:
-        sampler.begin()
     if not _exporter_names(loaded, "logs"):
         # Without an exporter the log handler would cost a record on each call for nothing.
         launched.options["logging"] = {"enable_log_auto_instrumentation": False}
@@ -281,21 +291,18 @@ def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) ->
         else:
             interval = launched.settings.metric_interval
             readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
-    kept = launched.history
-    sampling: MetricSampling | None = pipeline.metric_reader
-    if kept["samples"] and (sampling is None or not sampling.cumulative):
-        # The delivery's own reader would tell it for nothing; one more costs each measurement a sixth.
-        sampling = MetricSampling()
+    sampling = pipeline.sampling() if launched.history["samples"] else None
+    if sampling is not None and sampling not in readers:
         readers.append(sampling)
     provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     if readers:
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
     of_process = bool(readers) and launched.settings.process_meters
-    if sampling is not None and kept["samples"]:
-        launched.sampler = standard.sampler(provider, sampling.sample, kept, of_process=of_process)
-    elif of_process:
-        standard.observe(provider)
+    collect = None if sampling is None else sampling.sample
+    launched.sampler = standard.sampler(provider, collect, launched.history, of_process=of_process)
+    if launched.sampler is not None:
+        pipeline.companions.append(launched.sampler)
     return provider.shutdown
 
 

@@ -38,7 +38,11 @@ class Metric:
 # Boundaries that the conventions ask for, in seconds: of HTTP requests, of database operations.
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _DB_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+# Ours: from a hit in this process (under 1 µs) to a remote cache that hangs.
+_CACHE_SECONDS: Final = (1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0)
+_DB_ROWS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4)
 # Ours, since the conventions name none and the SDK's default ends at 10 kB.
+_PLUGIN_SECONDS: Final = (1e-5, 1e-4, 0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0)  # S2c's edges: 1, 2 and 5 s
 _BODY_BYTES: Final = (0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 # Ours: every limit of the shipped thresholds on a duration, whatever the profile, is an edge, so that a share
 # beyond it is exact.
@@ -111,6 +115,40 @@ DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"
 DB_QUERY_TEXT: Final = "db.query.text"
 DB_QUERY_SUMMARY: Final = "db.query.summary"
 DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
+
+# -- caches (ours: the conventions have none) ---------------------------------------------------
+SCOPE_CACHES: Final = "spanwise.meters.cache"
+CACHE_NAME: Final = "cache.name"
+CACHE_SYSTEM: Final = "cache.system"  # the library that keeps the entries
+CACHE_OPERATION_NAME: Final = "cache.operation.name"
+CACHE_OUTCOME: Final = "cache.outcome"
+CACHE_OPERATIONS: Final = Metric(
+    "cache.operations",
+    "{operation}",
+    "Operations on entries: get by hit, miss, expired and error; set by stored, refused and error; delete by "
+    "deleted, absent and error.",
+    "spanwise",
+)
+CACHE_OPERATION_DURATION: Final = Metric(
+    "cache.operation.duration",
+    "s",
+    "Duration of operations on a cache: of one in 256 where it is in the process's memory, of all elsewhere.",
+    "spanwise",
+    "histogram",
+    _CACHE_SECONDS,
+)
+CACHE_EVICTIONS: Final = Metric(
+    "cache.evictions", "{entry}", "Entries that a full cache dropped for others.", "spanwise"
+)
+CACHE_SIZE: Final = Metric(
+    "cache.size", "{entry}", "What is in a cache, as it measures its limit.", "spanwise", "updowncounter"
+)
+CACHE_LIMIT: Final = Metric(
+    "cache.limit", "{entry}", "The largest size that a cache may have.", "spanwise", "updowncounter"
+)
+CACHE_HIT_RATIO: Final = Metric(
+    "cache.hit_ratio", "1", "Share of lookups that hit since the process began.", "spanwise", "gauge"
+)
 
 # -- rating (ours) ----------------------------------------------------------------------------
 # Set on a span that was worse than good, by the process or by the Collector, from the same file.
@@ -325,11 +363,6 @@ GC_PAUSE: Final = Metric(
 )
 GC_GENERATION: Final = "cpython.gc.generation"
 
-SCOPES_OF_THE_PROCESS: Final = frozenset(
-    (SCOPE_DELIVERY, SCOPE_PROCESS, SCOPE_SYSTEM, SCOPE_CONTAINER, SCOPE_RUNTIME)
-)
-"""Scopes that say nothing of the application's own work: a process that has no others stays silent."""
-
 # -- instrumentors (ours) ----------------------------------------------------------------------
 EXCEPTION_EVENT: Final = "exception"  # the span event that carries EXCEPTION_TYPE and EXCEPTION_MESSAGE
 
@@ -453,6 +486,89 @@ STREAM_BANDWIDTH: Final = Metric(
     "stream.bandwidth", "By/s", "Bytes of a stream by its duration.", "spanwise", "histogram", _BYTES_A_SECOND
 )
 STREAM_BYTES: Final = Metric("stream.bytes", "By", "Bytes sent in streams.", "spanwise")
+# -- database connections and statements of SQLAlchemy -------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/db/database-metrics/
+DB_CLIENT_CONNECTION_POOL_NAME: Final = "db.client.connection.pool.name"
+DB_CLIENT_CONNECTION_STATE: Final = "db.client.connection.state"
+DB_CLIENT_CONNECTION_COUNT: Final = Metric(
+    "db.client.connection.count",
+    "{connection}",
+    "Open connections of a pool, by state: idle, used.",
+    kind="updowncounter",
+)
+DB_CLIENT_CONNECTION_IDLE_MAX: Final = Metric(
+    "db.client.connection.idle.max", "{connection}", "Idle connections a pool keeps.", kind="updowncounter"
+)
+DB_CLIENT_CONNECTION_IDLE_MIN: Final = Metric(
+    "db.client.connection.idle.min",
+    "{connection}",
+    "Idle connections a pool has at least.",
+    kind="updowncounter",
+)
+DB_CLIENT_CONNECTION_MAX: Final = Metric(
+    "db.client.connection.max", "{connection}", "Connections a pool opens at most.", kind="updowncounter"
+)
+DB_CLIENT_CONNECTION_PENDING_REQUESTS: Final = Metric(
+    "db.client.connection.pending_requests",
+    "{request}",
+    "Callers that wait for a connection now.",
+    kind="updowncounter",
+)
+DB_CLIENT_CONNECTION_TIMEOUTS: Final = Metric(
+    "db.client.connection.timeouts", "{timeout}", "Callers that waited for a connection in vain."
+)
+DB_CLIENT_CONNECTION_CREATE_TIME: Final = Metric(
+    "db.client.connection.create_time",
+    "s",
+    "Time it took to open a connection.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
+)
+DB_CLIENT_CONNECTION_WAIT_TIME: Final = Metric(
+    "db.client.connection.wait_time",
+    "s",
+    "Time it took to get an open connection from a pool.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
+)
+DB_CLIENT_CONNECTION_USE_TIME: Final = Metric(
+    "db.client.connection.use_time",
+    "s",
+    "Time between taking a connection from a pool and giving it back.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
+)
+DB_CLIENT_RESPONSE_RETURNED_ROWS: Final = Metric(
+    "db.client.response.returned_rows",
+    "{row}",
+    "Rows that a database operation returned.",
+    kind="histogram",
+    buckets=_DB_ROWS,
+)
+# Ours. The conventions have no name for whether a database can be reached.
+DB_CLIENT_CONNECTION_DOWN: Final = Metric(
+    "db.client.connection.down",
+    "{connection}",
+    "1 after a connection failed or broke, 0 after one was opened or used.",
+    "spanwise",
+    "gauge",
+)
+DB_SLOW_STATEMENTS: Final = Metric(
+    "spanwise.db.slow_statements", "{statement}", "Statements that took longer than the limit.", "spanwise"
+)
+# Ours, on the server span of a request that ran one statement many times: which, and how often.
+DB_REPEATED_COUNT: Final = "spanwise.db.repeated.count"
+DB_REPEATED_SUMMARY: Final = "spanwise.db.repeated.summary"
+DB_REPEATED_FINGERPRINT: Final = "spanwise.db.repeated.fingerprint"
+# Before the stable conventions.
+OLD_DB_CLIENT_CONNECTIONS_USAGE: Final = Metric(
+    "db.client.connections.usage",
+    "connections",
+    "Connections that are in the state that the attribute state tells.",
+    kind="updowncounter",
+)
+OLD_POOL_NAME: Final = "pool.name"
+OLD_POOL_STATE: Final = "state"
 
 # -- what the Collector's span metrics connector makes of spans -----------------------------------
 # https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/connector/spanmetricsconnector
@@ -490,4 +606,104 @@ CIRCUIT_OPEN_TIME: Final = Metric(
 )
 CIRCUIT_BACKOFF: Final = Metric(
     "circuit_breaker.backoff", "s", "Wait of an open breaker until its next trial.", "spanwise", "gauge"
+)
+
+# -- plugins (ours) ------------------------------------------------------------------------------
+# There are no conventions for plugins.
+CODE_FUNCTION_NAME: Final = "code.function.name"  # semconv: code attributes
+PLUGIN_PROJECT: Final = "plugin.project"  # what the plugins are for: the plugin manager's project
+PLUGIN_NAME: Final = "plugin.name"
+PLUGIN_HOOK: Final = "plugin.hook.name"
+PLUGIN_WRAPPER: Final = "plugin.wrapper"  # the implementation wraps the others
+PLUGIN_OWN_TIME: Final = "plugin.own_time"  # seconds: a wrapper's duration without what it wraps
+PLUGIN_LOAD_MEMORY: Final = "plugin.load.memory.growth"  # bytes
+PLUGIN_CALL_DURATION: Final = Metric(
+    "plugin.call.duration",
+    "s",
+    "Duration of one plugin's part of a hook call.",
+    "spanwise",
+    "histogram",
+    _PLUGIN_SECONDS,
+)
+PLUGIN_LOAD_DURATION: Final = Metric(
+    "plugin.load.duration",
+    "s",
+    "Duration of importing and registering a plugin.",
+    "spanwise",
+    "histogram",
+    _PLUGIN_SECONDS,
+)
+PLUGIN_MEMORY: Final = Metric(
+    "plugin.memory", "By", "Growth of the process's memory while a plugin was loaded.", "spanwise", "gauge"
+)
+
+# -- Redis --------------------------------------------------------------------------------------
+DB_STORED_PROCEDURE_NAME: Final = "db.stored_procedure.name"
+# redis-py's own name for a command that waits for data, on spans and metrics
+# (https://github.com/redis/redis-py/blob/v8.1.0/redis/observability/attributes.py).
+REDIS_BLOCKING: Final = "redis.client.operation.blocking"
+OLD_DB_REDIS_DATABASE_INDEX: Final = "db.redis.database_index"
+OLD_NET_TRANSPORT: Final = "net.transport"
+# contrib's, in no convention; written where the old names are.
+OLD_DB_REDIS_ARGS_LENGTH: Final = "db.redis.args_length"
+OLD_DB_REDIS_PIPELINE_LENGTH: Final = "db.redis.pipeline_length"
+
+# What INFO tells, under the names of the Collector's redis receiver
+# (https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/receiver/redisreceiver).
+REDIS_UPTIME: Final = Metric("redis.uptime", "s", "Seconds since the Redis server's start.", "collector")
+REDIS_CLIENTS_CONNECTED: Final = Metric(
+    "redis.clients.connected", "{client}", "Client connections of the server.", "collector", "updowncounter"
+)
+REDIS_CLIENTS_BLOCKED: Final = Metric(
+    "redis.clients.blocked", "{client}", "Clients waiting in a blocking call.", "collector", "updowncounter"
+)
+REDIS_MEMORY_USED: Final = Metric(
+    "redis.memory.used", "By", "Bytes that the server has allocated.", "collector", "gauge"
+)
+REDIS_MEMORY_PEAK: Final = Metric(
+    "redis.memory.peak", "By", "Most bytes that the server had allocated.", "collector", "gauge"
+)
+REDIS_MEMORY_RSS: Final = Metric(
+    "redis.memory.rss", "By", "The server's memory as the operating system sees it.", "collector", "gauge"
+)
+REDIS_MEMORY_FRAGMENTATION: Final = Metric(
+    "redis.memory.fragmentation_ratio", "1", "redis.memory.rss over redis.memory.used.", "collector", "gauge"
+)
+REDIS_MAXMEMORY: Final = Metric(
+    "redis.maxmemory", "By", "The configured limit of memory; 0 is none.", "collector", "gauge"
+)
+REDIS_CONNECTIONS_RECEIVED: Final = Metric(
+    "redis.connections.received", "{connection}", "Connections that the server accepted.", "collector"
+)
+REDIS_CONNECTIONS_REJECTED: Final = Metric(
+    "redis.connections.rejected", "{connection}", "Connections refused because of maxclients.", "collector"
+)
+REDIS_COMMANDS_PROCESSED: Final = Metric(
+    "redis.commands.processed", "{command}", "Commands that the server processed.", "collector"
+)
+REDIS_KEYS_EXPIRED: Final = Metric("redis.keys.expired", "{event}", "Keys that expired.", "collector")
+REDIS_KEYS_EVICTED: Final = Metric(
+    "redis.keys.evicted", "{key}", "Keys evicted because of maxmemory.", "collector"
+)
+REDIS_KEYSPACE_HITS: Final = Metric(
+    "redis.keyspace.hits", "{hit}", "Lookups that found their key.", "collector"
+)
+REDIS_KEYSPACE_MISSES: Final = Metric(
+    "redis.keyspace.misses", "{miss}", "Lookups that did not find their key.", "collector"
+)
+REDIS_KEYSPACE_HIT_RATIO: Final = Metric(
+    "redis.keyspace.hit_ratio",
+    "1",
+    "Share of lookups since the server's start that found their key.",
+    "spanwise",
+    "gauge",
+)
+CACHE_MEMORY_USAGE: Final = Metric(
+    "cache.memory.usage", "By", "Memory that a cache's entries take.", "spanwise", "gauge"
+)
+
+# -- scopes that say nothing of the application's own work -----------------------------------------
+# A process that has no others stays silent. Libraries use caches while they are imported.
+SCOPES_OF_THE_PROCESS: Final = frozenset(
+    (SCOPE_DELIVERY, SCOPE_PROCESS, SCOPE_SYSTEM, SCOPE_CONTAINER, SCOPE_RUNTIME, SCOPE_CACHES)
 )

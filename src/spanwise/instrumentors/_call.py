@@ -137,14 +137,27 @@ class Call:
 
     The span's end is its start plus a monotonic duration, so a stepping clock gives no negative one
     and span and metric always tell the same time, which thresholds rely on.
+
+    Attributes:
+        span: its span.
+        context: in which it was started.
     """
 
-    __slots__ = ("_began", "_calls", "_clock", "_context", "_dropped", "_ended", "_labels", "_token", "span")
+    __slots__ = ("_began", "_calls", "_clock", "_dropped", "_ended", "_labels", "_token", "context", "span")
+
+    @property
+    def ended(self) -> bool:
+        """Whether its outcome is known."""
+        return self._ended
 
     @property
     def current(self) -> Context:
         """The context in which the call was started, with its span as the current one."""
-        return Context({**self._context, SPAN_KEY: self.span})
+        return Context({**self.context, SPAN_KEY: self.span})
+
+    def within(self, more: Mapping[str, object]) -> Context:
+        """The same with more in it, by key."""
+        return Context({**self.context, SPAN_KEY: self.span, **more})
 
     def __init__(
         self,
@@ -156,7 +169,7 @@ class Call:
     ) -> None:
         self.span = span
         self._calls = calls
-        self._context = context
+        self.context = context
         self._labels = labels
         self._began = began
         self._ended = False

@@ -13,12 +13,13 @@ from opentelemetry.trace import SpanKind, get_tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import SPAN_KEY, attach_context, get_context
+from spanwise.context import REQUEST_KEY, SPAN_KEY, attach_context, get_context
 from spanwise.instrumentors._body import Body, leave
 from spanwise.instrumentors._call import NO_CALL, Call, Calls, type_name
 from spanwise.instrumentors._carrier import Incoming, tell
+from spanwise.instrumentors._request import Request
 from spanwise.instrumentors._wsgi import (
-    Request,
+    Described,
     captured_headers,
     excluded_urls,
     full_url,
@@ -175,7 +176,7 @@ class Serving:
         self,
         observation: Observation,
         call: Call,
-        request: Request,
+        request: Described,
         environ: dict[str, Any],
         around: Serving | None,
     ) -> None:
@@ -185,7 +186,9 @@ class Serving:
         self._error: BaseException | None = None
         self._route: str | None = None
         self.call = call
-        self.context = call.current
+        # Its spans' instrumentors note there what one request does many times.
+        noted = around is None and call.span.is_recording()
+        self.context = call.within({REQUEST_KEY: Request(call.span)}) if noted else call.current
         self.status = 0
         self.size: int | None = None
         self._count(1)

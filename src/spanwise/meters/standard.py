@@ -41,15 +41,19 @@ def observe(provider: MeterProvider) -> None:
 
 
 def sampler(
-    provider: MeterProvider, collect: Callable[[], Any], kept: Mapping[str, int], *, of_process: bool
-) -> Sampler:
-    """What samples the metrics into a history.
+    provider: MeterProvider, collect: Callable[[], Any] | None, kept: Mapping[str, int], *, of_process: bool
+) -> Sampler | None:
+    """What samples the metrics into a history, and makes the meters of :func:`observe` after the start.
 
     Args:
         provider: whose metrics they are.
-        collect: as for :class:`Sampler`.
+        collect: as for :class:`Sampler`; None where no history is wanted. Then the meters are made now.
         kept: ``interval`` in nanoseconds and ``samples``, as the thresholds have them.
-        of_process: whether it also makes the meters of :func:`observe`.
+        of_process: whether those meters are made at all.
     """
+    if collect is None:
+        if of_process:
+            observe(provider)
+        return None
     prepare = (lambda: observe(provider)) if of_process else None
     return Sampler(collect, kept["interval"] / 1e9, History(kept["samples"], WATCHED), prepare)

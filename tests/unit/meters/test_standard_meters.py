@@ -143,3 +143,20 @@ def test_the_garbage_collector(collecting: Any) -> None:
     assert of_oldest(before, names.GC_PAUSE) == 0
     assert 0 < of_oldest(after, names.GC_PAUSE) < 60
     assert len(after[names.GC_UNCOLLECTABLE.name]) == 3
+
+
+@pytest.mark.parametrize("of_process", [True, False])
+@pytest.mark.parametrize("kept", [True, False])
+def test_with_a_history_the_meters_wait_and_without_they_are_made_now(of_process: bool, kept: bool) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    limits = {"interval": 3600 * 10**9, "samples": 7}
+    sampler = standard.sampler(
+        provider, reader.get_metrics_data if kept else None, limits, of_process=of_process
+    )
+    assert (sampler is not None) is kept
+    assert bool(reader.get_metrics_data()) is (of_process and not kept)
+    if sampler is not None:
+        assert sampler.interval == 3600
+        sampler.end()
+        assert bool(reader.get_metrics_data()) is of_process
