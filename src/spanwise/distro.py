@@ -25,7 +25,9 @@ from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
 from spanwise.instrumentors.load import Outcome, load
 from spanwise.instrumentors.reloader import when_supervising
+from spanwise.meters import standard
 from spanwise.meters.provider import MeterProvider
+from spanwise.meters.sampler import Sampler
 from spanwise.rating import shipped
 from spanwise.rating.verdict import Candidate, VerdictFunction, critical_beyond, verdicts
 from spanwise.settings import SIGNALS, Settings
@@ -57,6 +59,8 @@ class Launch:
         destinations: a line a signal: where it goes.
         options: keyword arguments of ``instrument()`` by instrumentation.
         outcomes: what became of each instrumentation.
+        history: how often the metrics are sampled, in nanoseconds, and how many samples are kept.
+        sampler: takes the samples; None where none are taken.
     """
 
     settings: Settings
@@ -67,6 +71,8 @@ class Launch:
     options: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     instrumented: bool = False
+    history: Mapping[str, int] = field(default_factory=dict)
+    sampler: Sampler | None = None
 
 
 current: Launch | None = None
@@ -168,6 +174,7 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
     if thresholds.settings:
         launched.settings = sources.load(arguments, file=thresholds.settings)
     _rate_by(launched, candidates(file.lower(thresholds)))
+    launched.history = thresholds.history
     launched.describe = lambda: file.summary(thresholds)
 
 
@@ -178,6 +185,7 @@ def _use_shipped(launched: Launch) -> None:
         return file.summary(file.load())
 
     _rate_by(launched, shipped.CANDIDATES)
+    launched.history = shipped.HISTORY
     launched.describe = describe
 
 
@@ -283,14 +291,18 @@ def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) ->
         else:
             interval = launched.settings.metric_interval
             readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
+    sampling = pipeline.sampling() if launched.history["samples"] else None
+    if sampling is not None and sampling not in readers:
+        readers.append(sampling)
     provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     if readers:
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
-        if launched.settings.process_meters:
-            from spanwise.meters import process
-
-            process.observe(provider.get_meter(names.SCOPE_PROCESS))
+    of_process = bool(readers) and launched.settings.process_meters
+    collect = None if sampling is None else sampling.sample
+    launched.sampler = standard.sampler(provider, collect, launched.history, of_process=of_process)
+    if launched.sampler is not None:
+        pipeline.companions.append(launched.sampler)
     return provider.shutdown
 
 

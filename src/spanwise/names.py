@@ -231,11 +231,29 @@ DELIVERY_ADOPTED: Final = Metric(
 )
 
 # -- process meters ---------------------------------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/system/process-metrics/
 SCOPE_PROCESS: Final = "spanwise.meters.process"
 PROCESS_MEMORY_USAGE: Final = Metric(
     "process.memory.usage", "By", "Physical memory the process uses.", kind="updowncounter"
 )
+PROCESS_MEMORY_VIRTUAL: Final = Metric(
+    "process.memory.virtual", "By", "Virtual memory the process has committed.", kind="updowncounter"
+)
+PROCESS_MEMORY_GROWTH_RATIO: Final = Metric(
+    "process.memory.growth.ratio",
+    "1",
+    "Memory above the highest usage of the process's warm-up, as a share of that.",
+    "spanwise",
+    kind="gauge",
+)
 PROCESS_CPU_TIME: Final = Metric("process.cpu.time", "s", "CPU seconds by cpu.mode.")
+PROCESS_CPU_UTILIZATION: Final = Metric(
+    "process.cpu.utilization",
+    "1",
+    "CPU time by cpu.mode, as a share of the CPUs that the process may use.",
+    kind="gauge",
+)
+PROCESS_DISK_IO: Final = Metric("process.disk.io", "By", "Bytes the process read from and wrote to disks.")
 PROCESS_THREAD_COUNT: Final = Metric(
     "process.thread.count", "{thread}", "Threads of the process.", kind="updowncounter"
 )
@@ -245,7 +263,105 @@ PROCESS_OPEN_FILES: Final = Metric(
     "File descriptors the process holds.",
     kind="updowncounter",
 )
+PROCESS_CONTEXT_SWITCHES: Final = Metric(
+    "process.context_switches", "{context_switch}", "Context switches of the process's threads."
+)
+PROCESS_PAGING_FAULTS: Final = Metric("process.paging.faults", "{fault}", "Page faults of the process.")
+PROCESS_UPTIME: Final = Metric("process.uptime", "s", "Time since the process began.", kind="gauge")
 CPU_MODE: Final = "cpu.mode"
+DISK_IO_DIRECTION: Final = "disk.io.direction"
+CONTEXT_SWITCH_TYPE: Final = "process.context_switch.type"
+PAGING_FAULT_TYPE: Final = "system.paging.fault.type"
+
+# -- system meters ----------------------------------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/system/system-metrics/
+SCOPE_SYSTEM: Final = "spanwise.meters.system"
+SYSTEM_CPU_TIME: Final = Metric("system.cpu.time", "s", "CPU seconds of the machine by cpu.mode.")
+SYSTEM_CPU_UTILIZATION: Final = Metric(
+    "system.cpu.utilization",
+    "1",
+    "Busy CPU time as a share of the machine's CPUs, or of the container's limit.",
+    kind="gauge",
+)
+SYSTEM_MEMORY_USAGE: Final = Metric(
+    "system.memory.usage",
+    "By",
+    "Memory of the machine, or within the container's limit, by state.",
+    kind="updowncounter",
+)
+SYSTEM_MEMORY_UTILIZATION: Final = Metric(
+    "system.memory.utilization",
+    "1",
+    "Memory by state, as a share of the machine's, or of the container's limit.",
+    kind="gauge",
+)
+SYSTEM_MEMORY_LIMIT: Final = Metric(
+    "system.memory.limit", "By", "Memory of the machine, or the container's limit.", kind="updowncounter"
+)
+SYSTEM_PAGING_USAGE: Final = Metric("system.paging.usage", "By", "Swap space by state.", kind="updowncounter")
+SYSTEM_PAGING_UTILIZATION: Final = Metric(
+    "system.paging.utilization", "1", "Swap space by state, as a share of all.", kind="gauge"
+)
+SYSTEM_DISK_IO: Final = Metric("system.disk.io", "By", "Bytes read from and written to a disk.")
+SYSTEM_DISK_OPERATIONS: Final = Metric("system.disk.operations", "{operation}", "Reads and writes of a disk.")
+SYSTEM_FILESYSTEM_UTILIZATION: Final = Metric(
+    "system.filesystem.utilization", "1", "Used share of a filesystem.", kind="gauge"
+)
+SYSTEM_NETWORK_IO: Final = Metric("system.network.io", "By", "Bytes received and sent by an interface.")
+SYSTEM_NETWORK_ERRORS: Final = Metric(
+    "system.network.errors", "{error}", "Receive and send errors of an interface."
+)
+SYSTEM_NETWORK_CONNECTION_COUNT: Final = Metric(
+    "system.network.connection.count", "{connection}", "TCP connections by state.", kind="updowncounter"
+)
+SYSTEM_DEVICE: Final = "system.device"
+SYSTEM_MEMORY_STATE: Final = "system.memory.state"
+SYSTEM_PAGING_STATE: Final = "system.paging.state"
+SYSTEM_FILESYSTEM_STATE: Final = "system.filesystem.state"
+SYSTEM_FILESYSTEM_MOUNTPOINT: Final = "system.filesystem.mountpoint"
+SYSTEM_FILESYSTEM_TYPE: Final = "system.filesystem.type"
+NETWORK_INTERFACE_NAME: Final = "network.interface.name"
+NETWORK_IO_DIRECTION: Final = "network.io.direction"
+NETWORK_CONNECTION_STATE: Final = "network.connection.state"
+NETWORK_TRANSPORT: Final = "network.transport"
+
+# -- container meters -------------------------------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/system/container-metrics/
+SCOPE_CONTAINER: Final = "spanwise.meters.container"
+CONTAINER_CPU_TIME: Final = Metric("container.cpu.time", "s", "CPU seconds of the container by cpu.mode.")
+CONTAINER_CPU_USAGE: Final = Metric(
+    "container.cpu.usage", "{cpu}", "CPUs in use by the container, by cpu.mode.", kind="gauge"
+)
+CONTAINER_MEMORY_USAGE: Final = Metric(
+    "container.memory.usage", "By", "Memory of the container, caches included.", kind="updowncounter"
+)
+CONTAINER_MEMORY_WORKING_SET: Final = Metric(
+    "container.memory.working_set",
+    "By",
+    "Memory of the container without what the kernel can take back at once.",
+    kind="updowncounter",
+)
+CONTAINER_MEMORY_AVAILABLE: Final = Metric(
+    "container.memory.available", "By", "The container's limit less its working set.", kind="updowncounter"
+)
+
+# -- runtime meters ---------------------------------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/runtime/cpython-metrics/
+SCOPE_RUNTIME: Final = "spanwise.meters.runtime"
+GC_COLLECTIONS: Final = Metric("cpython.gc.collections", "{collection}", "Garbage collections by generation.")
+GC_COLLECTED: Final = Metric(
+    "cpython.gc.collected_objects", "{object}", "Objects that garbage collections freed, by generation."
+)
+GC_UNCOLLECTABLE: Final = Metric(
+    "cpython.gc.uncollectable_objects", "{object}", "Objects found that cannot be freed, by generation."
+)
+GC_PAUSE: Final = Metric(
+    "spanwise.gc.pause.time",
+    "s",
+    "Time that garbage collections took, during which nothing else of Python runs, by generation.",
+    "spanwise",
+)
+GC_GENERATION: Final = "cpython.gc.generation"
 
 # -- instrumentors (ours) ----------------------------------------------------------------------
 EXCEPTION_EVENT: Final = "exception"  # the span event that carries EXCEPTION_TYPE and EXCEPTION_MESSAGE
@@ -587,4 +703,10 @@ REDIS_KEYSPACE_HIT_RATIO: Final = Metric(
 )
 CACHE_MEMORY_USAGE: Final = Metric(
     "cache.memory.usage", "By", "Memory that a cache's entries take.", "spanwise", "gauge"
+)
+
+# -- scopes that say nothing of the application's own work -----------------------------------------
+# A process that has no others stays silent. Libraries use caches while they are imported.
+SCOPES_OF_THE_PROCESS: Final = frozenset(
+    (SCOPE_DELIVERY, SCOPE_PROCESS, SCOPE_SYSTEM, SCOPE_CONTAINER, SCOPE_RUNTIME, SCOPE_CACHES)
 )

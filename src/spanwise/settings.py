@@ -134,7 +134,10 @@ class Settings:
         values.names,
     )
     process_meters: bool = _setting(
-        "SPANWISE_PROCESS_METERS", True, "memory, CPU, threads and files of the process", values.boolean
+        "SPANWISE_PROCESS_METERS",
+        True,
+        "metrics of the process, its machine or container, and the interpreter",
+        values.boolean,
     )
     cache_spans: bool = _setting(
         "SPANWISE_CACHE_SPANS",

@@ -42,7 +42,8 @@ ROOMS: dict[str, set[str]] = {
     "entrypoints": EVERYTHING,
     "commands": EVERYTHING,
     "launch": {"distro"},
-    "__init__": {"launch", "manual"},
+    "snapshot": {"meters"},
+    "__init__": {"launch", "manual", "snapshot"},
     "__main__": {"commands"},
 }
 

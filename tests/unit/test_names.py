@@ -69,6 +69,10 @@ NO_NAMES = {
     "spanwise.cache",  # a context variable
     "spanwise.opening",  # in a pool's record of a connection
     "spanwise.taken",
+    # Files of control groups
+    *("memory.max", "memory.current", "memory.stat", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    *("cpu.max", "cpu.stat", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
+    *("cpuacct.usage_user", "cpuacct.usage_sys", "cgroup.controllers"),
     # Values of db.system.name
     "microsoft.sql_server",
     "oracle.db",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from spanwise.rating.verdict import Candidate, Verdict
 
-__all__ = ["CANDIDATES"]
+__all__ = ["CANDIDATES", "HISTORY"]
+
+HISTORY: dict[str, int] = {"interval": 30000000000, "samples": 1000}
 
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate(

@@ -128,7 +128,12 @@ class _Merged:
     def __init__(self) -> None:
         self.entries: dict[str, dict[str, dict[str, Node]]] = {"spans": {}, "metrics": {}, "objectives": {}}
         self.places: dict[tuple[str, str], str] = {}
-        self.single: dict[str, dict[str, Node]] = {"alerts": {}, "sampling": {}, "settings": {}}
+        self.single: dict[str, dict[str, Node]] = {
+            "alerts": {},
+            "sampling": {},
+            "history": {},
+            "settings": {},
+        }
 
     def add(self, layer: Mapping[str, Node]) -> None:
         for section, entries in self.entries.items():
@@ -174,7 +179,7 @@ class _Merged:
                 found.append(entry)
         values = {
             section: _read_entry(section, section, _single_fields(section), self.single[section], "")
-            for section in ("alerts", "sampling")
+            for section in ("alerts", "sampling", "history")
         }
         sampling = Sampling(**values["sampling"].values)
         objectives = tuple(
@@ -188,13 +193,14 @@ class _Merged:
             sampling=sampling,
             objectives=objectives,
             alerts=values["alerts"].values,
+            history=values["history"].values,
             settings={key: node.plain() for key, node in self.single["settings"].items()},
             source=source,
         )
 
 
 def _single_fields(section: str) -> Mapping[str, Field]:
-    return sections.ALERTS if section == "alerts" else sections.SAMPLING
+    return {"alerts": sections.ALERTS, "sampling": sections.SAMPLING, "history": sections.HISTORY}[section]
 
 
 def _fields_of(section: str) -> list[str]:

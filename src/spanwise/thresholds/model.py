@@ -79,6 +79,7 @@ class Thresholds:
         sampling: which traces are kept.
         objectives: entries of ``objectives:``; read and checked, acted upon by nothing yet.
         alerts: the values of ``alerts:``; read and checked, acted upon by nothing yet.
+        history: ``interval`` in nanoseconds and ``samples``: how the process keeps its metrics' past.
         settings: the ``settings:`` mapping, for :func:`spanwise.sources.load`.
         source: the user's file; empty for the shipped defaults alone.
     """
@@ -89,5 +90,6 @@ class Thresholds:
     sampling: Sampling
     objectives: tuple[Entry, ...] = ()
     alerts: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, int] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
     source: str = ""
