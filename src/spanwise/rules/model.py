@@ -9,13 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from spanwise.rules.alerting import Alerting
+
 __all__ = [
     "CRITICAL",
+    "MISSED",
     "RATINGS",
     "SPAN_KINDS",
     "AttributeMatch",
+    "Burn",
     "Match",
     "MetricRule",
+    "Objective",
     "Rule",
     "Sampling",
     "Scalar",
@@ -28,6 +33,9 @@ RATINGS: Final = ("good", "acceptable", "poor", "critical")
 """Best first. Good spans are not marked."""
 
 CRITICAL: Final = "critical"
+
+MISSED: Final = ("poor", "critical")
+"""The ratings with which a span misses an objective. A failed span misses it whatever its rating."""
 
 SPAN_KINDS: Final = ("internal", "server", "client", "producer", "consumer")
 
@@ -164,7 +172,53 @@ class Sampling:
     decision_wait: int
 
 
-Rule: TypeAlias = SpanRule | MetricRule | Sampling
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """Two windows over which an objective's budget is used up too quickly.
+
+    Attributes:
+        long: nanoseconds; what is missed over it is enough to act upon.
+        short: nanoseconds; what is missed over it shows that it goes on.
+        factor: how many times faster the budget is used up than it may be, as written in the workbook.
+        limit: the share of missed spans beyond which, in both windows, the alert fires.
+        severity: ``warning`` or ``critical``.
+    """
+
+    long: int
+    short: int
+    factor: str
+    limit: float
+    severity: Literal["warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A share of the spans that one span rule decides is to be good or acceptable, and not failed.
+
+    Attributes:
+        name: the objective's name.
+        rule: the span rule's name. The Collector marks the spans it decides with it, and says of each
+            whether it meets the objective (MISSED): so ``total`` and ``missed`` count spans of any sender.
+        good: the share, below 1.
+        budget: the rest, exact in decimals.
+        window: nanoseconds over which the share holds.
+        total, missed: the series that count the spans.
+        burns: when it alerts, the quickest use first.
+        minimum: spans in the long window below which nothing is said.
+    """
+
+    name: str
+    rule: str
+    good: float
+    budget: float
+    window: int
+    total: Series
+    missed: Series
+    burns: tuple[Burn, ...]
+    minimum: int = 0
+
+
+Rule: TypeAlias = SpanRule | MetricRule | Objective | Alerting | Sampling
 
 
 def by_precedence(rules: tuple[Rule, ...]) -> tuple[SpanRule, ...]:

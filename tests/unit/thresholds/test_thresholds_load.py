@@ -12,6 +12,7 @@ from spanwise.errors import ThresholdsError
 from spanwise.rules.model import MetricRule, Rule, Sampling, SpanRule
 from spanwise.thresholds.kinds.table import KINDS
 from spanwise.thresholds.load import describe, load, lower, read
+from spanwise.thresholds.sections import SINGLE
 
 V = "version: 1\n"
 
@@ -42,7 +43,7 @@ def test_the_shipped_figures_are_those_of_the_specification() -> None:
 
 
 def test_every_kind_is_in_the_defaults() -> None:
-    assert {entry.kind for entry in load().entries} == set(KINDS)
+    assert {entry.kind for entry in load().entries} == {*KINDS, *SINGLE}
 
 
 def test_a_file_overrides_by_field_and_off_removes() -> None:

@@ -11,6 +11,7 @@ from spanwise.rules.model import Series
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node
 from spanwise.thresholds.model import Entry, Field
+from spanwise.thresholds.shapes import shape
 
 __all__ = ["LIMITS", "UNITS", "limits", "read_selector", "series"]
 
@@ -21,6 +22,7 @@ UNITS: Final = {each.name: each.unit for each in vars(names).values() if isinsta
 """The units of the metrics that spanwise knows. For others an entry says ``unit:``."""
 
 
+@shape(anyOf=[{"type": "string", "pattern": "^[!-~]{1,64}$"}, {"type": "number"}], examples=["By", "s", "1"])
 def _unit(node: Node) -> str:
     text = node.text("a UCUM unit such as By, s, 1 or {request}")
     # UCUM is printable ASCII without blanks (https://ucum.org/ucum, 2.1).
@@ -45,6 +47,7 @@ _LABEL = re.compile(
 )
 
 
+@shape(type="string", examples=["process.memory.usage", "preload.events{outcome=failure}"])
 def read_selector(node: Node, text: str | None = None) -> Selector:
     """Reads ``metric`` or ``metric{key=value,key="any text"}``.
 

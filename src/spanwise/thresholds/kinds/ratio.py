@@ -9,6 +9,7 @@ from spanwise.thresholds import units
 from spanwise.thresholds.document import Node
 from spanwise.thresholds.kinds.common import LIMITS, Selector, limits, read_selector, series
 from spanwise.thresholds.model import Entry, Field, Kind
+from spanwise.thresholds.shapes import shape
 
 __all__ = ["KIND"]
 
@@ -17,6 +18,7 @@ __all__ = ["KIND"]
 _PARTS = re.compile(r"((?:[^\"]|\"(?:[^\"\\]|\\.)*\")+?)\s+/\s+(.+)", re.DOTALL)
 
 
+@shape(type="string", pattern=r"\s/\s", examples=["preload.events{outcome=failure} / preload.events"])
 def _read(node: Node) -> tuple[Selector, Selector]:
     text = node.text("a ratio such as errors / requests")
     parts = _PARTS.fullmatch(text)
