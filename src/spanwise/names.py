@@ -109,6 +109,10 @@ RATING_LIMIT: Final = "spanwise.rating.limit"
 OBJECTIVE: Final = "spanwise.objective"
 OBJECTIVE_MET: Final = "spanwise.objective.met"
 
+# -- tail sampling ------------------------------------------------------------------------------
+# https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/processor/tailsamplingprocessor
+SAMPLING_POLICY: Final = "tailsampling.policy"
+
 # -- metrics ----------------------------------------------------------------------------------
 HTTP_SERVER_REQUEST_DURATION: Final = Metric(
     "http.server.request.duration",

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import yaml
-
 from spanwise import names
 from spanwise.artefacts.environment import Env, escaped
 from spanwise.artefacts.rating import statements
 from spanwise.artefacts.stamp import stamp
+from spanwise.artefacts.written import as_yaml
 from spanwise.rules.model import MetricRule, Rule, Sampling, SpanRule
 
 __all__ = ["buckets", "gateway"]
@@ -36,6 +35,8 @@ DIMENSIONS: Final = (
     names.SERVER_ADDRESS,
     names.RATING,
     names.RATING_RULE,
+    names.OBJECTIVE,
+    names.OBJECTIVE_MET,
 )
 
 _NUM_TRACES: Final = 50_000
@@ -54,7 +55,9 @@ transform/service names the service on each of the application's own series, as 
 transform/instance takes the instance off span metrics, which are counted for all instances together.
 tail_sampling: decision_wait must outlast a trace's slowest span, or that span is not part of the
 decision. A trace beyond num_traces is dropped undecided. The caches remember decisions for late spans;
-at their default of 0, late spans of a decided trace are decided anew, and traces arrive in parts.""",
+at their default of 0, late spans of a decided trace are decided anew, and traces arrive in parts.
+transform/policy writes on each span which policy kept its trace. Start the Collector with
+--feature-gates=processor.tailsamplingprocessor.recordpolicy for that; without, it has nothing to write.""",
     "connectors": """\
 They stand before sampling: counts and histograms cover every span, not the kept ones. Each edge of the
 thresholds is a bucket, so a share above a limit is exact. Two spans differ in a series only by the
@@ -90,7 +93,7 @@ def gateway(rules: tuple[Rule, ...]) -> str:
     text = [stamp(rules)]
     for name, section in sections.items():
         comment = "".join(f"# {line}\n" for line in _COMMENTS[name].splitlines())
-        body = yaml.safe_dump({name: escaped(section)}, sort_keys=False, width=1_000_000)
+        body = as_yaml({name: escaped(section)})
         text.append(f"{comment}{body}")
     return "\n".join(text)
 
@@ -126,6 +129,8 @@ def _extensions() -> dict[str, Any]:
 def _processors(rules: tuple[Rule, ...], sampling: Sampling) -> dict[str, Any]:
     service = f'"{names.SERVICE_NAME}"'
     resource = f"resource.attributes[{service}]"
+    policy = f'"{names.SAMPLING_POLICY}"'
+    kept = f"instrumentation_scope.attributes[{policy}]"
     return {
         "memory_limiter": {"check_interval": "1s", "limit_percentage": 75, "spike_limit_percentage": 20},
         "transform/threshold": {
@@ -161,6 +166,15 @@ def _processors(rules: tuple[Rule, ...], sampling: Sampling) -> dict[str, Any]:
                 "non_sampled_cache_size": 10 * _NUM_TRACES,
             },
             "policies": _policies(sampling),
+        },
+        "transform/policy": {
+            "error_mode": "ignore",
+            "trace_statements": [
+                {
+                    "context": "span",
+                    "statements": [f"set(span.attributes[{policy}], {kept}) where {kept} != nil"],
+                }
+            ],
         },
         "batch": {"send_batch_size": 2048, "send_batch_max_size": 4096, "timeout": "1s"},
     }
@@ -245,7 +259,9 @@ def _service() -> dict[str, Any]:
                 ["memory_limiter", "transform/threshold"],
                 ["spanmetrics", "servicegraph", "forward/kept"],
             ),
-            "traces/kept": pipeline(["forward/kept"], ["tail_sampling", "batch"], ["otlp_grpc/jaeger"]),
+            "traces/kept": pipeline(
+                ["forward/kept"], ["tail_sampling", "transform/policy", "batch"], ["otlp_grpc/jaeger"]
+            ),
             "metrics/spans": pipeline(
                 ["spanmetrics", "servicegraph"], ["transform/instance", "batch"], ["prometheus"]
             ),

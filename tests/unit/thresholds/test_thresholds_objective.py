@@ -80,7 +80,7 @@ def test_an_objective_is_about_another_rules_spans_where_it_says_so() -> None:
         ("objectives: {http.server: {good: 99%, over: 5m}}", ":2:45", "a day at least"),
         ("objectives: {http.server: {good: 99%}}", ":2:14", "'over' is missing"),
         (
-            "spans: {preload: off}\nobjectives: {preload: {good: 9%}}",
+            "spans: {preload: off}\nobjectives: {preload: {good: 9%, over: 30d}}",
             ":3:14",
             "no entry of spans: is 'preload'",
         ),

@@ -47,7 +47,7 @@ _LABEL = re.compile(
 )
 
 
-@shape(type="string", examples=["process.memory.usage", "preload.events{outcome=failure}"])
+@shape(type="string", examples=["queue.length", "preload.events{outcome=failure}"])
 def read_selector(node: Node, text: str | None = None) -> Selector:
     """Reads ``metric`` or ``metric{key=value,key="any text"}``.
 
