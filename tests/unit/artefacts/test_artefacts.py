@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spanwise.artefacts import ottl
-from spanwise.artefacts.collector import buckets, gateway
+from spanwise.artefacts.collector import gateway
+from spanwise.artefacts.edges import edges
 from spanwise.artefacts.environment import Env, escaped
 from spanwise.artefacts.prometheus import rules_file
 from spanwise.artefacts.prometheus_names import metric, selector
@@ -117,8 +118,8 @@ def test_only_our_references_stay_unescaped() -> None:
 
 def test_every_edge_is_a_bucket() -> None:
     rules = lower(read("version: 1\nspans: {a: {match: {b: c}, good: 7ns, acceptable: 8us, poor: 9s}}"))
-    assert {7, 8_000, 9_000_000_000, 2_000_000_000} <= set(buckets(rules))
-    assert buckets(rules) == sorted(set(buckets(rules)))
+    assert {7, 8_000, 9_000_000_000, 2_000_000_000} <= set(edges(rules))
+    assert edges(rules) == sorted(set(edges(rules)))
 
 
 @pytest.mark.parametrize(
