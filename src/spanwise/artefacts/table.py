@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from spanwise.artefacts import agent, collector, prometheus, prometheus_tests
+from spanwise.artefacts import agent, alertmanager, collector, prometheus, prometheus_tests
 from spanwise.rules.model import Rule
 
 __all__ = ["ARTEFACTS"]
 
 ARTEFACTS: Final[dict[str, Callable[[tuple[Rule, ...]], str]]] = {
     "agent.yaml": agent.agent,
+    "alertmanager.yaml": alertmanager.alertmanager,
     "gateway.yaml": collector.gateway,
     "prometheus/rules/spanwise.yaml": prometheus.rules_file,
     "prometheus/tests/spanwise.yaml": prometheus_tests.tests_file,

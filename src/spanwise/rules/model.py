@@ -18,6 +18,7 @@ __all__ = [
     "SPAN_KINDS",
     "AttributeMatch",
     "Burn",
+    "Instrument",
     "Match",
     "MetricRule",
     "Objective",
@@ -110,6 +111,9 @@ class SpanRule:
         return min(match.specificity for match in self.matches)
 
 
+Instrument: TypeAlias = Literal["gauge", "updowncounter", "counter", "histogram"]
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """Which measurements a metric rule looks at.
@@ -117,13 +121,14 @@ class Series:
     Attributes:
         metric: the OpenTelemetry name.
         unit: its UCUM unit; Prometheus's name is made with it.
-        instrument: ``gauge`` (also up-down counters), ``counter`` or ``histogram``.
+        instrument: what makes it; with the unit ``1``, a gauge has another name in Prometheus than an
+            up-down counter.
         labels: (attribute, value) pairs that must hold, sorted.
     """
 
     metric: str
     unit: str
-    instrument: Literal["gauge", "counter", "histogram"]
+    instrument: Instrument
     labels: tuple[tuple[str, str], ...] = ()
 
 

@@ -129,6 +129,8 @@ def test_every_edge_is_a_bucket() -> None:
         (Series("http.server.request.duration", "s", "histogram"), "http_server_request_duration_seconds"),
         (Series("system.cpu.utilization", "1", "gauge"), "system_cpu_utilization_ratio"),
         (Series("preload.events", "{event}", "counter"), "preload_events_total"),
+        (Series("queue.fill", "1", "updowncounter"), "queue_fill"),
+        (Series("disk.speed", "By/s", "gauge"), "disk_speed_bytes_per_second"),
     ],
 )
 def test_prometheus_names(series: Series, name: str) -> None:

@@ -98,6 +98,7 @@ def test_one_line_a_rule() -> None:
         (V + "metrics: {preload_failures: {warning: 10}}", ":2:39", "Did you mean 10%"),
         (V + "metrics: {a: {warning: 5}}", ":2:11", "does not say what it watches"),
         (V + "metrics: {a: {level: unknown.metric, warning: 5}}", ":2:22", "unit"),
+        (V + "metrics: {a: {level: process.cpu.time, warning: 5s}}", ":2:22", "Give another gauge"),
         (V + "metrics: {a: {level: 'x{', unit: s, warning: 5}}", ":2:22", "no metric"),
         (V + "profile: prod", ":2:10", "no profile"),
         (V + "profiles: {p: {spans: {a: {goood: 1s}}}}", ":2:28", "Did you mean 'good'"),

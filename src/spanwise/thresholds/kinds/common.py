@@ -13,13 +13,13 @@ from spanwise.thresholds.document import Node
 from spanwise.thresholds.model import Entry, Field
 from spanwise.thresholds.shapes import shape
 
-__all__ = ["LIMITS", "UNITS", "limits", "read_selector", "series"]
+__all__ = ["LIMITS", "limits", "read_selector", "series"]
 
 Severity = Literal["warning", "critical"]
 Selector = tuple[str, tuple[tuple[str, str], ...]]
 
-UNITS: Final = {each.name: each.unit for each in vars(names).values() if isinstance(each, names.Metric)}
-"""The units of the metrics that spanwise knows. For others an entry says ``unit:``."""
+_KNOWN: Final = {each.name: each for each in vars(names).values() if isinstance(each, names.Metric)}
+"""The metrics that spanwise knows. Of others an entry says the ``unit:``."""
 
 
 @shape(anyOf=[{"type": "string", "pattern": "^[!-~]{1,64}$"}, {"type": "number"}], examples=["By", "s", "1"])
@@ -76,14 +76,25 @@ def read_selector(node: Node, text: str | None = None) -> Selector:
 def series(
     entry: Entry, key: str, selector: Selector, instrument: Literal["gauge", "counter", "histogram"]
 ) -> Series:
-    """The series with its unit, from ``unit:`` or from what is known of the metric."""
+    """The series with its unit, from ``unit:`` or from what is known of the metric.
+
+    Raises:
+        ThresholdsError: neither says the unit, or the metric is known to be made by something else.
+    """
     metric, labels = selector
-    unit = entry.values.get("unit", UNITS.get(metric))
+    known = _KNOWN.get(metric)
+    if known and (known.kind if known.kind != "updowncounter" else "gauge") != instrument:
+        raise entry.error(
+            key, f"{metric} is a {known.kind}, and this needs a {instrument}", f"Give another {instrument}"
+        )
+    unit = entry.values.get("unit", known.unit if known else None)
     if unit is None:
         raise entry.error(
             key, f"the unit of {metric} is not known, and Prometheus's name needs it", "Add unit: By, s, 1, …"
         )
-    return Series(metric, unit, instrument, labels)
+    return Series(
+        metric, unit, "updowncounter" if known and known.kind == "updowncounter" else instrument, labels
+    )
 
 
 def limits(entry: Entry, unit: str) -> Iterator[tuple[Severity, float]]:
