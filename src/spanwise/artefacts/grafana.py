@@ -64,6 +64,7 @@ def _dashboard(board: Board, stamped: str) -> Any:
         .time("now-1h", "now")
         .timezone("browser")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
+        .annotations([])
         .with_variable(
             build.QueryVariable("service")
             .label("Service")
