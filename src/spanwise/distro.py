@@ -16,6 +16,7 @@ from typing import Any
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
 from spanwise import components, names, notices, report, resource, sources
@@ -47,6 +48,7 @@ class Launch:
     Attributes:
         settings: the settings that hold.
         verdict: rates spans by the thresholds.
+        edges: of histograms that the thresholds add some to, by the metric's name.
         describe: makes the report's lines about the thresholds.
         service: the service as telemetry names it.
         destinations: a line a signal: where it goes.
@@ -56,6 +58,7 @@ class Launch:
 
     settings: Settings
     verdict: VerdictFunction | None = None
+    edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     describe: Callable[[], list[str]] = list
     service: str = "telemetry is off"
     destinations: list[str] = field(default_factory=list)
@@ -149,6 +152,7 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
     if given is None and not loaded.profile:
         _use_shipped(launched)
         return
+    from spanwise.rating.edges import edges
     from spanwise.rating.lowered import compile_rules
     from spanwise.thresholds import load as file
 
@@ -156,6 +160,7 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
     if thresholds.settings:
         launched.settings = sources.load(arguments, file=thresholds.settings)
     launched.verdict = compile_rules(file.lower(thresholds))
+    launched.edges = edges(file.lower(thresholds))
     launched.describe = lambda: file.summary(thresholds)
 
 
@@ -166,6 +171,7 @@ def _use_shipped(launched: Launch) -> None:
         return file.summary(file.load())
 
     launched.verdict = verdicts(shipped.CANDIDATES)
+    launched.edges = shipped.EDGES
     launched.describe = describe
 
 
@@ -255,7 +261,11 @@ def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) ->
         else:
             interval = launched.settings.metric_interval
             readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
-    provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False)
+    views = [
+        View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries=edges))
+        for name, edges in launched.edges.items()
+    ]
+    provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False, views=views)
     metrics.set_meter_provider(provider)
     if readers:
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))

@@ -31,12 +31,16 @@ THRESHOLDS = Path("thresholds.yaml")
     show_default=True,
     help="The folder to write to.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 with a diff if a file is stale.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit 1 with a diff if a file is stale, 2 if that cannot be told.",
+)
 def generate(thresholds: Path | None, profile: str | None, out: Path, check: bool) -> None:
     """Write the files of Collector, Prometheus, Alertmanager and Grafana from the thresholds file.
 
     A file that needs an extra which is not installed is left as it is, and named; --check cannot tell then
-    whether it is stale, and exits 1.
+    whether it is stale, and exits 2.
     """
     if thresholds is None and THRESHOLDS.is_file():
         thresholds = THRESHOLDS
@@ -73,7 +77,7 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
         click.echo("stale: run `spanwise generate`", err=True)
         sys.exit(1)
     if check and lacking:
-        sys.exit(1)
+        sys.exit(2)
 
 
 def _read(path: Path) -> str | None:
