@@ -194,3 +194,40 @@ def test_each_alert_says_how_near_it_is() -> None:
         assert rule["annotations"]["accuracy"] in wanted
         if re.search(r"increase|rate|quantile", rule["expr"]):
             assert rule["annotations"]["accuracy"] != promql.ACCURACY["level"]
+
+
+def test_an_objective_alerts_while_its_budget_burns_and_not_after(tmp_path: Path) -> None:
+    """An hour of misses, then none: the long window still holds them, the short one ends the alert."""
+    rules = only("preload")
+    file = written(tmp_path, rules)
+    calls = "traces_span_metrics_calls_total"
+    series = f'{calls}{{service_name="a",spanwise_objective="preload",spanwise_objective_met='
+    firing = 'ALERTS{alertname="preload_budget",alertstate="firing",window="1h"}'
+    left = 'spanwise:objective_budget:remaining_ratio{objective="preload"}'
+    # 100 a minute: all good for an hour, all missed for an hour, all good again.
+    tests = {
+        "rule_files": ["../rules/spanwise.yaml"],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": f'{series}"true"}}', "values": "0+100x60 6000+0x59 6000+100x60"},
+                    {"series": f'{series}"false"}}', "values": "0+0x60 100+100x59 6000+0x60"},
+                ],
+                "promql_expr_test": [
+                    {"expr": f"count({firing})", "eval_time": "60m", "exp_samples": []},
+                    {"expr": f"count({firing})", "eval_time": "118m", "exp_samples": [ONE]},
+                    {"expr": f"count({firing})", "eval_time": "128m", "exp_samples": []},
+                    {"expr": f"count({left} > 0.99)", "eval_time": "60m", "exp_samples": [ONE]},
+                    {"expr": f"count({left} < 0)", "eval_time": "120m", "exp_samples": [ONE]},
+                ],
+            }
+        ],
+    }
+    file.write_text(yaml.safe_dump(tests), encoding="utf-8")
+    done = promtool("test", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+ONE = {"labels": "{}", "value": 1}
