@@ -51,6 +51,7 @@ def test_amtool_accepts_it(every_handler: Path, tmp_path: Path) -> None:
     [
         (["severity=critical", "alertname=memory"], "critical"),
         (["severity=warning"], "warning"),
+        (["severity=info"], "info"),
         (["severity=page"], "other"),
         (["alertname=critical"], "other"),
     ],

@@ -8,6 +8,7 @@ are of letters that no reader takes for more (spanwise.thresholds.handlers).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import combinations
 from typing import Any, Final
 
 from spanwise.artefacts import promql
@@ -20,11 +21,11 @@ __all__ = ["alertmanager"]
 
 _COMMENT: Final = """\
 # Alerts of one name and one service are told together. Who is told that something is critical need not be
-# told that it is also a warning. What no handler is told of stands on Alertmanager's own page.
+# told that it is also a warning, or worth knowing. What no handler is told of stands on Alertmanager's page.
 """
 
 # The first alerts of a group wait for others that belong to them; critical ones do not.
-_GATHERED: Final = {"critical": "0s", "warning": "10s"}
+_GATHERED: Final = {"critical": "0s", "warning": "10s", "info": "1m"}
 
 _TITLE: Final = "{{ .CommonLabels.severity }}: {{ .CommonLabels.alertname }} {{ .Status }}"
 # To Slack, <!channel> in a rule's name would call everybody: its three characters are escaped.
@@ -54,17 +55,20 @@ def alertmanager(rules: tuple[Rule, ...]) -> str:
             for severity in SEVERITIES
         ],
     }
-    silenced = {
-        "source_matchers": ['severity="critical"'],
-        "target_matchers": ['severity="warning"'],
-        "equal": together,
-    }
+    silenced = [
+        {
+            "source_matchers": [f'severity="{worse}"'],
+            "target_matchers": [f'severity="{milder}"'],
+            "equal": together,
+        }
+        for worse, milder in combinations(SEVERITIES, 2)
+    ]
     receivers: list[dict[str, Any]] = [
         {"name": severity, **_told(each for each in alerting.handlers if severity in each.severities)}
         for severity in SEVERITIES
     ]
     receivers.append({"name": "other"})
-    tree = {"route": route, "inhibit_rules": [silenced], "receivers": receivers}
+    tree = {"route": route, "inhibit_rules": silenced, "receivers": receivers}
     return stamp(rules) + _COMMENT + as_yaml(tree)
 
 

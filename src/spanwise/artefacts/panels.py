@@ -25,6 +25,7 @@ _RATE: Final = "$__rate_interval"
 _SERVICE: Final = f'{promql.SERVICE}=~"$service"'
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 _COLORS: Final = {
+    "info": "blue",
     "warning": "orange",
     "critical": "red",
     "good": "green",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
-__all__ = ["SEVERITIES", "Alerting", "Handler"]
+__all__ = ["SEVERITIES", "Alerting", "Handler", "Severity"]
 
-SEVERITIES: Final = ("critical", "warning")
+Severity: TypeAlias = Literal["critical", "warning", "info"]
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "warning", "info")
 """Worst first."""
 
 

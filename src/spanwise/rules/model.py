@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from spanwise.rules.alerting import Alerting
+from spanwise.rules.alerting import Alerting, Severity
 
 __all__ = [
     "CRITICAL",
@@ -142,7 +142,7 @@ class MetricRule:
             the ``increase`` of one, or a ``quantile`` of one, the last three over the window.
         series: what is measured; the numerator of a ratio.
         limit: the figure may be this high; in the metric's unit, a share for a ratio.
-        severity: ``warning`` or ``critical``.
+        severity: ``info``, ``warning`` or ``critical``.
         of: the denominator of a ratio.
         quantile: between 0 and 1, for a quantile.
         window: nanoseconds; 0 for a level.
@@ -154,7 +154,7 @@ class MetricRule:
     form: Literal["level", "ratio", "increase", "quantile"]
     series: Series
     limit: float
-    severity: Literal["warning", "critical"]
+    severity: Severity
     of: Series | None = None
     quantile: float | None = None
     window: int = 0
@@ -193,7 +193,7 @@ class Burn:
     short: int
     factor: str
     limit: float
-    severity: Literal["warning", "critical"]
+    severity: Severity
 
 
 @dataclass(frozen=True, slots=True)

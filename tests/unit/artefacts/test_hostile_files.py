@@ -215,6 +215,8 @@ def check(place: str, text: str) -> None:
     harmless = files(place, WORDS.get(place, HARMLESS))
     assert harmless is not None
     for name in found:
+        if bare(found[name]) == bare(harmless[name]):
+            continue
         if place in (
             "a limit",
             "a duration",
@@ -234,6 +236,11 @@ def check(place: str, text: str) -> None:
         else:
             assert shape(name, found[name]) == shape(name, harmless[name]), name
         literal(name, found[name])
+
+
+def bare(text: str) -> str:
+    """A file without its stamp, which every change changes."""
+    return "\n".join(line for line in text.splitlines() if "sha256" not in line)
 
 
 @cache

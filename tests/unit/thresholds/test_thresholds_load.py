@@ -96,6 +96,8 @@ def test_one_line_a_rule() -> None:
         (V + "metrics: {memory: {warning: NaN}}", ":2:29", "expected a number"),
         (V + "metrics: {memory: {warning: 5s}}", ":2:29", "another unit"),
         (V + "metrics: {preload_failures: {warning: 10}}", ":2:39", "Did you mean 10%"),
+        (V + "metrics: {memory: {info: 600MB}}", ":2:11", "info (6e+08) is above warning (5e+08)"),
+        (V + "metrics: {memory: {warning: 900MB}}", ":2:11", "warning (9e+08) is above critical"),
         (V + "metrics: {a: {warning: 5}}", ":2:11", "does not say what it watches"),
         (V + "metrics: {a: {level: unknown.metric, warning: 5}}", ":2:22", "unit"),
         (V + "metrics: {a: {level: process.cpu.time, warning: 5s}}", ":2:22", "Give another gauge"),

@@ -125,12 +125,12 @@ alerts:
     log:
 """
     found = next(rule for rule in read(V + text).rules if isinstance(rule, Alerting))
-    both = ("critical", "warning")
+    every = ("critical", "warning", "info")
     assert found.handlers == (
         Handler("chat", "slack", "", "/run/secrets/slack", ("warning",)),
-        Handler("duty", "pagerduty", "abc123", "", both),
-        Handler("log", "log", "", "", both),
-        Handler("ops", "webhook", "https://ops.example:8080/alerts?team=a", "", both),
+        Handler("duty", "pagerduty", "abc123", "", ("critical", "warning")),
+        Handler("log", "log", "", "", every),
+        Handler("ops", "webhook", "https://ops.example:8080/alerts?team=a", "", every),
     )
     assert found.throttle == MINUTE
     shipped = next(rule for rule in read(None).rules if isinstance(rule, Alerting))

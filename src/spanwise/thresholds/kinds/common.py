@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, Literal
 
 from spanwise import names
+from spanwise.rules.alerting import SEVERITIES, Severity
 from spanwise.rules.model import Series
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node
@@ -15,7 +17,6 @@ from spanwise.thresholds.shapes import shape
 
 __all__ = ["LIMITS", "limits", "read_selector", "series"]
 
-Severity = Literal["warning", "critical"]
 Selector = tuple[str, tuple[tuple[str, str], ...]]
 
 _KNOWN: Final = {each.name: each for each in vars(names).values() if isinstance(each, names.Metric)}
@@ -33,6 +34,7 @@ def _unit(node: Node) -> str:
 
 LIMITS: Final = {
     "unit": Field(_unit, meaning="the metric's UCUM unit, where spanwise does not know the metric"),
+    "info": Field(units.quantity, meaning="above it, an alert of severity info"),
     "warning": Field(units.quantity, meaning="above it, an alert of severity warning"),
     "critical": Field(units.quantity, meaning="above it, an alert of severity critical"),
     "for": Field(units.duration, meaning="how long the limit must be passed before the alert fires"),
@@ -101,11 +103,10 @@ def limits(entry: Entry, unit: str) -> Iterator[tuple[Severity, float]]:
     """The limits that are given, worst first, in the unit.
 
     Raises:
-        ThresholdsError: none is given, one has another unit, or warning is above critical.
+        ThresholdsError: none is given, one has another unit, or a milder one is above a worse one.
     """
     found: dict[Severity, float] = {}
-    severities: tuple[Severity, ...] = ("critical", "warning")
-    for severity in severities:
+    for severity in SEVERITIES:
         limit = entry.values.get(severity)
         if limit is None:
             continue
@@ -116,9 +117,9 @@ def limits(entry: Entry, unit: str) -> Iterator[tuple[Severity, float]]:
             )
         found[severity] = limit.number
     if not found:
-        raise entry.error("", "neither warning nor critical is given", "Add one, or remove the entry")
-    if len(found) == 2 and found["warning"] > found["critical"]:
-        raise entry.error(
-            "", f"warning ({found['warning']:g}) is above critical ({found['critical']:g}), both in {unit!r}"
-        )
+        raise entry.error("", "none of info, warning and critical is given", "Add one, or remove the entry")
+    for worse, milder in pairwise(found):
+        if found[milder] > found[worse]:
+            said = f"{milder} ({found[milder]:g}) is above {worse} ({found[worse]:g}), both in {unit!r}"
+            raise entry.error("", said)
     yield from found.items()

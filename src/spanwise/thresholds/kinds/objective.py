@@ -8,9 +8,10 @@ for 30 days; for another period they grow and shrink with it, in whole minutes, 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final
 
 from spanwise import names
+from spanwise.rules.alerting import Severity
 from spanwise.rules.model import Burn, Objective, Series
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node
@@ -23,7 +24,7 @@ _MINUTE: Final = 60_000_000_000
 _DAY: Final = 1440 * _MINUTE
 
 # (long, short, factor, severity): of 30 days' budget, 2 % in an hour, 5 % in six, 10 % in a day or in three.
-_WORKBOOK: Final[tuple[tuple[int, int, str, Literal["warning", "critical"]], ...]] = (
+_WORKBOOK: Final[tuple[tuple[int, int, str, Severity], ...]] = (
     (60 * _MINUTE, 5 * _MINUTE, "14.4", "critical"),
     (6 * 60 * _MINUTE, 30 * _MINUTE, "6", "critical"),
     (_DAY, 2 * 60 * _MINUTE, "3", "warning"),

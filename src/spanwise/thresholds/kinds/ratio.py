@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from spanwise.rules.alerting import SEVERITIES
 from spanwise.rules.model import MetricRule
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node
@@ -31,7 +32,7 @@ def _read(node: Node) -> tuple[Selector, Selector]:
 
 def _lower(entry: Entry) -> tuple[MetricRule, ...]:
     above, below = (series(entry, "ratio", each, "counter") for each in entry.values["ratio"])
-    for key in ("critical", "warning"):
+    for key in SEVERITIES:
         said = entry.values.get(key)
         if said is not None and said.number > 1 and not said.unit:
             raise entry.error(
