@@ -32,14 +32,19 @@ def read(launched: Launch, arguments: dict[str, Any]) -> None:
     if given is None and not loaded.profile:
         use_shipped(launched)
         return
+    from spanwise.rating.edges import edges
     from spanwise.rating.lowered import candidates
+    from spanwise.rules.model import History
     from spanwise.thresholds import load as file
 
     thresholds = file.load(given, loaded.profile)
     if thresholds.settings:
         launched.settings = sources.load(arguments, file=thresholds.settings)
-    _rate_by(launched, candidates(file.lower(thresholds)))
-    launched.history = thresholds.history
+    rules = file.lower(thresholds)
+    _rate_by(launched, candidates(rules))
+    launched.edges = edges(rules)
+    history = next(rule for rule in rules if isinstance(rule, History))
+    launched.history = {"interval": history.interval, "samples": history.samples}
     launched.describe = lambda: file.summary(thresholds)
 
 
@@ -52,6 +57,7 @@ def use_shipped(launched: Launch) -> None:
         return file.summary(file.load())
 
     _rate_by(launched, shipped.CANDIDATES)
+    launched.edges = shipped.EDGES
     launched.history = shipped.HISTORY
     launched.describe = describe
 

@@ -156,6 +156,16 @@ RATING: Final = "spanwise.rating"
 RATING_RULE: Final = "spanwise.rating.rule"
 RATING_LIMIT: Final = "spanwise.rating.limit"
 
+# -- objectives (ours) ------------------------------------------------------------------------
+# Set by the Collector on the spans of a rule that has an objective: the rule's name, and whether the span
+# meets the objective.
+OBJECTIVE: Final = "spanwise.objective"
+OBJECTIVE_MET: Final = "spanwise.objective.met"
+
+# -- tail sampling ------------------------------------------------------------------------------
+# https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/processor/tailsamplingprocessor
+SAMPLING_POLICY: Final = "tailsampling.policy"
+
 # -- metrics ----------------------------------------------------------------------------------
 HTTP_SERVER_REQUEST_DURATION: Final = Metric(
     "http.server.request.duration",

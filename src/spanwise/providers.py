@@ -8,6 +8,7 @@ from typing import Any
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
 from spanwise import components, names
@@ -71,7 +72,11 @@ def start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> 
     sampling = pipeline.sampling() if launched.history["samples"] else None
     if sampling is not None and sampling not in readers:
         readers.append(sampling)
-    provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False)
+    views = [
+        View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries=edges))
+        for name, edges in launched.edges.items()
+    ]
+    provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False, views=views)
     metrics.set_meter_provider(provider)
     if readers:
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))

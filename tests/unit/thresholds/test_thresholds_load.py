@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spanwise.errors import ThresholdsError
-from spanwise.rules.model import MetricRule, Rule, Sampling, SpanRule
+from spanwise.rules.model import History, MetricRule, Rule, Sampling, SpanRule
 from spanwise.thresholds.kinds.table import KINDS
 from spanwise.thresholds.load import describe, load, lower, read
+from spanwise.thresholds.sections import SINGLE
 
 V = "version: 1\n"
 
@@ -42,7 +43,7 @@ def test_the_shipped_figures_are_those_of_the_specification() -> None:
 
 
 def test_every_kind_is_in_the_defaults() -> None:
-    assert {entry.kind for entry in load().entries} == set(KINDS)
+    assert {entry.kind for entry in load().entries} == {*KINDS, *SINGLE}
 
 
 def test_a_file_overrides_by_field_and_off_removes() -> None:
@@ -74,8 +75,8 @@ def test_settings_are_handed_over() -> None:
     ("profile", "seconds"), [("production", 30), ("development", 10), ("testing", 5), ("wifi", 30)]
 )
 def test_the_history_s_interval_is_the_profile_s(profile: str, seconds: int) -> None:
-    assert load(profile=profile).history == {"interval": seconds * 10**9, "samples": 1000}
-    assert read(V + "history: {samples: 0}", profile).history == {"interval": seconds * 10**9, "samples": 0}
+    assert History(seconds * 10**9, 1000) in lower(load(profile=profile))
+    assert History(seconds * 10**9, 0) in lower(read(V + "history: {samples: 0}", profile))
 
 
 def test_one_line_a_rule() -> None:
@@ -106,8 +107,11 @@ def test_one_line_a_rule() -> None:
         (V + "metrics: {memory: {warning: NaN}}", ":2:29", "expected a number"),
         (V + "metrics: {memory: {warning: 5s}}", ":2:29", "another unit"),
         (V + "metrics: {preload_failures: {warning: 10}}", ":2:39", "Did you mean 10%"),
+        (V + "metrics: {memory: {info: 600MB}}", ":2:11", "info (6e+08) is above warning (5e+08)"),
+        (V + "metrics: {memory: {warning: 900MB}}", ":2:11", "warning (9e+08) is above critical"),
         (V + "metrics: {a: {warning: 5}}", ":2:11", "does not say what it watches"),
         (V + "metrics: {a: {level: unknown.metric, warning: 5}}", ":2:22", "unit"),
+        (V + "metrics: {a: {level: process.cpu.time, warning: 5s}}", ":2:22", "Give another gauge"),
         (V + "metrics: {a: {level: 'x{', unit: s, warning: 5}}", ":2:22", "no metric"),
         (V + "profile: prod", ":2:10", "no profile"),
         (V + "profiles: {p: {spans: {a: {goood: 1s}}}}", ":2:28", "Did you mean 'good'"),
