@@ -85,8 +85,8 @@ class Circuits:
 
     def __init__(self, meter: Meter) -> None:
         self._named: dict[str, _Named] = {}
-        # Without the reason: a series that is born at 1 has no growth, so that Prometheus would miss the first
-        # trip of each reason. This one is there, at 0, from the beginning.
+        # Without the reason: a series that is born at 1 has no growth, so that Prometheus would miss the
+        # first trip of each reason. This one is there, at 0, from the beginning.
         self.trips = make(meter, names.CIRCUIT_TRIPS)
         self.reasons = make(meter, names.CIRCUIT_TRIPS_BY_REASON)
         self.calls = make(meter, names.CIRCUIT_CALLS)
