@@ -7,13 +7,23 @@ __all__ = ["INSTRUMENTORS", "STABLE_ONLY", "TRIGGERS"]
 # By contrib's entry-point name, so that both answer to the same allow- and deny-list.
 INSTRUMENTORS: dict[str, str] = {
     "flask": "spanwise.instrumentors.flask:FlaskInstrumentor",
+    "httpx": "spanwise.instrumentors.httpx:HTTPXClientInstrumentor",
     "logging": "spanwise.instrumentors.logging:LoggingInstrumentor",
+    "requests": "spanwise.instrumentors.requests:RequestsInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
+    "urllib": "spanwise.instrumentors.urllib:URLLibInstrumentor",
+    "urllib3": "spanwise.instrumentors.urllib3:URLLib3Instrumentor",
 }
 
 # Those that write the stable conventions' names and no others, with their part of the conventions. Where
 # OTEL_SEMCONV_STABILITY_OPT_IN asks for the old names, or for both, contrib's is used.
-STABLE_ONLY: dict[str, str] = {"flask": "http"}
+STABLE_ONLY: dict[str, str] = {
+    "flask": "http",
+    "httpx": "http",
+    "requests": "http",
+    "urllib": "http",
+    "urllib3": "http",
+}
 
 # Entry-point name -> the module at whose import the instrumentor is loaded and attached. What the
 # application never imports costs it nothing. One that is not here is attached at start-up. So are, on
