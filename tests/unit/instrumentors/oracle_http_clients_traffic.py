@@ -188,7 +188,9 @@ def main(whose: str, library: str, base: str, dead: str) -> None:
         with (
             recorder.step(name),
             contextlib.suppress(Exception),
-            tracer.start_as_current_span("application", record_exception=False, set_status_on_exception=False),
+            tracer.start_as_current_span(
+                "application", record_exception=False, set_status_on_exception=False
+            ),
         ):
             send()
     print(json.dumps(recorder.steps))
