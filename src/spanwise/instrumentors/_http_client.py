@@ -123,7 +123,7 @@ class Client:
                 if not isinstance(around, Exchange):
                     return None
                 if not around.over:
-                    if around.hidden or around.client.library == self.carries:
+                    if around.client.library == self.carries:
                         return None
                     if around.client is self and around.goes_on:
                         around.end()

@@ -64,7 +64,7 @@ class Exchange:
         goes_on: an answer was taken, and the library sends the request again because of it.
         ended: its span has ended.
         over: its method has returned.
-        hidden: nothing within is to be observed: its URL is excluded.
+        hidden: it is not told, since its URL is excluded; nor what carries it out.
     """
 
     __slots__ = (
@@ -111,7 +111,7 @@ class Exchange:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What else has a copy of the context (a thread that was started within) holds nothing by it.
+        # Whoever has a copy of the context (a thread that was started within) is free of it.
         self.over = True
         token, self._token = self._token, None
         leave(token)
@@ -122,7 +122,6 @@ class Exchange:
             self._call.drop(lambda: self.fail(error))
         else:
             self.fail(error)
-        self.parent = Context()
         self._taken = None
 
     def ask(self, hook: Hook | None, *arguments: Any) -> None:

@@ -40,7 +40,7 @@ class URLLib3Instrumentor(HttpClientInstrumentor):
     """
 
     library = module = "urllib3"
-    since = (1, 25)
+    since = (1, 24)
 
     def _observer(self, options: Mapping[str, Any]) -> Client:
         client = Client("urllib3", __name__, _read, options, carries="requests", setter=_Once())

@@ -46,7 +46,8 @@ def serving() -> Iterator[Local]:
 
         def answer(self) -> None:
             parts = urlsplit(self.path)  # whole where this is a proxy
-            requests.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+            headers = {name.lower(): ", ".join(self.headers.get_all(name, ())) for name in self.headers}
+            requests.append((self.command, self.path, headers))
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             kind, *rest = parts.path.strip("/").split("/")
             getattr(self, f"on_{kind}", self.on_ok)(*rest)

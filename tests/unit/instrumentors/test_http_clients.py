@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -243,7 +244,10 @@ def test_the_caller_s_headers_stay_as_they_are(telemetry: Telemetry, server: Loc
     direct = urllib3.HTTPConnectionPool("127.0.0.1", server.port, headers={"X-Pool": "pool"})
     direct.urlopen("GET", "/ok")
     assert server.requests[-1][2]["x-pool"] == "pool"
-    assert len(telemetry.spans) == 3
+    request = urllib.request.Request(f"{server.base}/ok", headers=mine)
+    urllib.request.urlopen(request).close()
+    assert request.headers == {"X-mine": "mine"}
+    assert len([sent for sent in server.sent if sent]) == len(telemetry.spans) == 4
 
 
 @all_clients
@@ -286,6 +290,16 @@ def test_excluded_urls(
     # Not by way of urllib3 either, where requests' are excluded.
     assert telemetry.span.attributes[names.URL_FULL] == f"{server.base}/ok"
     assert [bool(sent) for sent in server.sent] == [False, False, True]
+
+
+def test_an_excluded_url_s_redirect_leads_back(telemetry: Telemetry, server: Local) -> None:
+    """Each hop's own URL decides."""
+    telemetry.instrument("requests", excluded_urls="redirect")
+    telemetry.instrument("urllib", excluded_urls="redirect")
+    requests.get(f"{server.base}/redirect/1")
+    urllib.request.urlopen(f"{server.base}/redirect/1").close()
+    assert [bool(sent) for sent in server.sent] == [False, True, False, True]
+    assert [span.attributes[names.URL_FULL] for span in telemetry.spans] == [f"{server.base}/ok"] * 2
 
 
 def test_captured_headers(telemetry: Telemetry, server: Local, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +392,11 @@ def test_what_outlives_a_request_in_its_context_is_observed(telemetry: Telemetry
     """A thread that a hook started goes on with a copy of the context."""
     copies: list[contextvars.Context] = []
     telemetry.instrument("requests", request_hook=lambda *_: copies.append(contextvars.copy_context()))
-    CLIENTS["requests"](f"{server.base}/ok")
+    response = requests.get(f"{server.base}/ok")
+    kept = weakref.ref(response)
+    del response
+    gc.collect()
+    assert kept() is None
     thread = threading.Thread(target=copies[0].run, args=(CLIENTS["urllib3"], f"{server.base}/ok"))
     thread.start()
     thread.join(30)
