@@ -32,7 +32,7 @@ from opentelemetry.propagators.textmap import Setter, default_setter
 from opentelemetry.trace import get_tracer
 
 from spanwise import names
-from spanwise.context import HTTP_SUPPRESSION_KEY, SUPPRESSION_KEYS, get_context
+from spanwise.context import HTTP_SUPPRESSION_KEY, get_context
 from spanwise.instrumentors._call import NO_CALL, Calls
 from spanwise.instrumentors._http import (
     DEFAULT_PORTS,
@@ -43,6 +43,7 @@ from spanwise.instrumentors._http import (
     excluded_urls,
 )
 from spanwise.instrumentors._http_exchange import Answer, Exchange, Hook
+from spanwise.instrumentors._outgoing import Outgoing
 from spanwise.instruments import make
 from spanwise.privacy.url import redact_url
 
@@ -87,7 +88,7 @@ class Client:
         self.request_size = make(meter, names.HTTP_CLIENT_REQUEST_BODY_SIZE)
         self.response_size = make(meter, names.HTTP_CLIENT_RESPONSE_BODY_SIZE)
         self.read = read
-        self.setter = setter
+        self.outgoing = Outgoing(setter)
         self.request_hook: Hook | None = options.get("request_hook")
         self.response_hook: Hook | None = options.get("response_hook")
         self.excluded = excluded_urls(library, options.get("excluded_urls"))
@@ -108,27 +109,21 @@ class Client:
             shown: the URL as the span tells it, where that is another.
 
         Returns:
-            None where it is not observed: instrumentation is suppressed or off, it is carried out for an
-            exchange of another library, or it is nothing that can be sent.
+            None where it is not observed: instrumentation is suppressed or off, or it is nothing that can be
+            sent.
         """
         try:
             context = get_context()
-            for key in SUPPRESSION_KEYS:
-                if context.get(key):
-                    return None
             if not self.calls.open or not isinstance(url, str) or not isinstance(method, str):
                 return None
             around: Any = context.get(HTTP_SUPPRESSION_KEY)
             if around:
                 if not isinstance(around, Exchange):
                     return None
-                if not around.over:
-                    if around.client.library == self.carries:
-                        return None
-                    if around.client is self and around.goes_on:
-                        around.end()
-                        context = around.parent
-                        around.resends = resends = max(resends, around.resends + 1)
+                if around.client is self and around.goes_on and not around.over:
+                    around.end()
+                    context = around.parent
+                    around.resends = resends = max(resends, around.resends + 1)
             if self.excluded is not None and self.excluded(url):
                 return Exchange(self, NO_CALL, context, {}, None, 0)
             labels, attributes = _described(method, url, shown)
@@ -150,6 +145,11 @@ class Client:
             self.calls.warn("observe a request", error)
             return None
 
+    def carrying(self) -> bool:
+        """Whether what is sent now is the request of the library that this one carries out."""
+        around: Any = get_context().get(HTTP_SUPPRESSION_KEY)
+        return isinstance(around, Exchange) and not around.over and around.client.library == self.carries
+
     def current(self) -> Exchange | None:
         """The exchange under way that is this library's and not ended."""
         around: Any = get_context().get(HTTP_SUPPRESSION_KEY)
@@ -163,12 +163,10 @@ def _described(method: str, url: str, shown: str) -> tuple[Attributes, Attribute
     canonical = method if method in METHODS else method.strip().upper()
     if canonical not in METHODS:
         canonical = OTHER_METHOD
-    found = _ORIGIN.match(url)
-    if found is not None:
-        scheme, address, number = found.groups()
-        port = int(number) if number else DEFAULT_PORTS[scheme]
-    else:
-        address, port = _odd_origin(url)
+    path = url.find("/", 8)  # behind the scheme and its slashes, which are 7 or 8 characters
+    origin = url[:path] if path > 0 else url
+    server = _servers.get(origin)
+    address, port = server if server is not None else _server(url, origin)
     labels: Attributes = {names.HTTP_REQUEST_METHOD: canonical}
     if address:
         labels[names.SERVER_ADDRESS] = address
@@ -178,6 +176,23 @@ def _described(method: str, url: str, shown: str) -> tuple[Attributes, Attribute
     if canonical != method:
         attributes[names.HTTP_REQUEST_METHOD_ORIGINAL] = method
     return labels, attributes
+
+
+# An application speaks to few servers; a crawler to any number, of which these are kept.
+_KEPT: Final = 256
+_servers: dict[str, tuple[str, int]] = {}
+
+
+def _server(url: str, origin: str) -> tuple[str, int]:
+    """Server and port of a URL; kept by its origin, unless there is more in that (a password)."""
+    found = _ORIGIN.match(url)
+    if found is None:
+        return _odd_origin(url)
+    scheme, address, number = found.groups()
+    server = (address, int(number) if number else DEFAULT_PORTS[scheme])
+    if found.group() == origin and len(_servers) < _KEPT:
+        _servers[origin] = server
+    return server
 
 
 def _odd_origin(url: str) -> tuple[str, int]:

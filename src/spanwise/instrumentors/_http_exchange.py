@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from opentelemetry.context import Context
-from opentelemetry.propagate import inject
 
 from spanwise import names
 from spanwise.context import HTTP_SUPPRESSION_KEY, SPAN_KEY, attach_context, get_context
@@ -113,8 +112,8 @@ class Exchange:
     ) -> None:
         # Whoever has a copy of the context (a thread that was started within) is free of it.
         self.over = True
-        token, self._token = self._token, None
-        leave(token)
+        leave(self._token)
+        self._token = None
         if error is None:
             self.end()
         elif isinstance(error, GeneratorExit) and not self.ended:
@@ -151,7 +150,7 @@ class Exchange:
         if self.hidden:
             return
         try:
-            inject(carrier, get_context(), self.client.setter)
+            self.client.outgoing.put(carrier, get_context(), self._call.span)
         except Exception as error:
             self.client.calls.warn("put the trace into a request's headers", error)
 
@@ -216,7 +215,8 @@ class Exchange:
         found = self._found
         status: Any = found.get(names.HTTP_RESPONSE_STATUS_CODE, 0)
         failure = str(status) if status >= 400 else ""
-        self._measure({**found, names.ERROR_TYPE: failure} if failure else found)
+        if self._size is not None or self._received is not None:
+            self._measure({**found, names.ERROR_TYPE: failure} if failure else found)
         if failure:
             self._call.fail(None, error_type=failure, message="", attributes=found)
             return

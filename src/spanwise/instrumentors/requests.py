@@ -53,7 +53,8 @@ def _observed(original: Callable[..., Any], client: Client) -> Callable[..., Any
         if exchange is None:
             return original(self, request, **kwargs)
         with exchange:
-            exchange.ask(client.request_hook, request)
+            if client.request_hook is not None:
+                exchange.ask(client.request_hook, request)
             exchange.inject(headers)
             response = original(self, request, **kwargs)
             if exchange.take(response):

@@ -76,7 +76,8 @@ def _observed(
         if exchange is None:
             return original(self, request, data, *args, **kwargs)
         with exchange:
-            exchange.ask(client.request_hook, request)
+            if client.request_hook is not None:
+                exchange.ask(client.request_hook, request)
             exchange.inject(request)
             try:
                 response = original(self, request, data, *args, **kwargs)

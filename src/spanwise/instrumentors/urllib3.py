@@ -82,6 +82,8 @@ def _observed(
         *args: Any,
         **kwargs: Any,
     ) -> Any:
+        if client.carrying():
+            return original(self, method, url, body, headers, retries, *args, **kwargs)
         history = getattr(retries, "history", ())
         if history:
             attempt = client.current()

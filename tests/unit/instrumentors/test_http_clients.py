@@ -31,6 +31,7 @@ from local_http import Local, serving
 
 from spanwise import names
 from spanwise.context import suppressed
+from spanwise.instrumentors import _http_client
 from spanwise.instrumentors._http_exchange import Exchange
 
 all_clients = pytest.mark.parametrize("client", CLIENTS)
@@ -216,6 +217,40 @@ def test_a_head_s_answer_has_no_body(telemetry: Telemetry, server: Local) -> Non
     assert telemetry.points(names.HTTP_CLIENT_RESPONSE_BODY_SIZE.name) == []
 
 
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("http://shop.example/ok", ("shop.example", 80)),
+        ("https://shop.example", ("shop.example", 443)),
+        ("http://shop.example:8080", ("shop.example", 8080)),
+        ("http://shop.example:80801", ("shop.example", 80801)),
+        ("http://shop.example:8080?a=/b", ("shop.example", 8080)),
+        ("http://shop.example#a/b", ("shop.example", 80)),
+        ("http://me:hunter2@shop.example:8080/ok", ("shop.example", 8080)),
+        ("HTTPS://Shop.Example/ok", ("shop.example", 443)),
+        ("http://[::1]:8080/ok", ("::1", 8080)),
+        ("http://bücher.example/ok", ("bücher.example", 80)),
+        ("http://shop.example:none/ok", ("", 0)),
+        ("http://[::1/ok", ("", 0)),
+        ("http:///ok", ("", 80)),
+        ("", ("", 0)),
+    ],
+)
+def test_the_server_of_a_url(url: str, server: tuple[str, int]) -> None:
+    for _ in range(2):
+        labels, _attributes = _http_client._described("GET", url, "")
+        found = (labels.get(names.SERVER_ADDRESS, ""), labels.get(names.SERVER_PORT, 0))
+        assert found == server
+    assert not [origin for origin in _http_client._servers if "hunter2" in origin or "?" in origin]
+
+
+def test_a_crawler_s_servers_are_not_all_kept() -> None:
+    for number in range(1000):
+        _http_client._described("GET", f"http://shop{number}.example/ok", "")
+    assert len(_http_client._servers) == _http_client._KEPT
+    _http_client._servers.clear()
+
+
 def test_an_unknown_method(telemetry: Telemetry, server: Local) -> None:
     httpx.request("BREW", f"{server.base}/ok")
     urllib3.PoolManager().urlopen("put", f"{server.base}/ok")
@@ -345,7 +380,7 @@ def test_what_fails_within_costs_a_warning_and_no_answer(
     def fails(*_: Any, **__: Any) -> Any:
         raise RuntimeError("planted")
 
-    for place in ("_http_client._described", "_http_exchange.inject", "_http_exchange.Exchange._note"):
+    for place in ("_http_client._described", "_outgoing.get_global_textmap", "_http_exchange.Exchange._note"):
         telemetry.instrument()
         caplog.clear()
         with monkeypatch.context() as patched:
