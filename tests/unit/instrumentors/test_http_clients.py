@@ -222,6 +222,7 @@ def test_a_head_s_answer_has_no_body(telemetry: Telemetry, server: Local) -> Non
     [
         ("http://shop.example/ok", ("shop.example", 80)),
         ("https://shop.example", ("shop.example", 443)),
+        ("http://shop.example:8080/ok", ("shop.example", 8080)),
         ("http://shop.example:8080", ("shop.example", 8080)),
         ("http://shop.example:80801", ("shop.example", 80801)),
         ("http://shop.example:8080?a=/b", ("shop.example", 8080)),
@@ -436,6 +437,15 @@ def test_what_outlives_a_request_in_its_context_is_observed(telemetry: Telemetry
     thread.start()
     thread.join(30)
     assert len(telemetry.spans) == 2
+
+
+def test_what_outlives_a_redirect_is_none_of_its_hops(telemetry: Telemetry, server: Local) -> None:
+    copies: list[contextvars.Context] = []
+    telemetry.instrument("requests", request_hook=lambda *_: copies.append(contextvars.copy_context()))
+    requests.get(f"{server.base}/redirect/1")
+    copies[0].run(requests.get, f"{server.base}/ok")
+    counts = [span.attributes.get(names.HTTP_REQUEST_RESEND_COUNT) for span in telemetry.spans]
+    assert counts == [None, 1, None]
 
 
 def test_libraries_are_observed_from_their_import_on_and_not_imported() -> None:
