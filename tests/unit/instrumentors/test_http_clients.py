@@ -21,7 +21,7 @@ import requests
 import urllib3
 from opentelemetry.instrumentation.requests import RequestsInstrumentor as ContribRequests
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -336,6 +336,18 @@ def test_an_excluded_url_s_redirect_leads_back(telemetry: Telemetry, server: Loc
     urllib.request.urlopen(f"{server.base}/redirect/1").close()
     assert [bool(sent) for sent in server.sent] == [False, True, False, True]
     assert [span.attributes[names.URL_FULL] for span in telemetry.spans] == [f"{server.base}/ok"] * 2
+
+
+def test_within_an_excluded_request_the_current_span_is_the_one_around(
+    telemetry: Telemetry, server: Local
+) -> None:
+    telemetry.instrument("requests", excluded_urls="ok")
+    seen: list[object] = []
+    with telemetry.tracer.start_as_current_span("application") as span:
+        requests.get(
+            f"{server.base}/ok", hooks={"response": lambda *_, **__: seen.append(get_current_span())}
+        )
+    assert seen == [span]
 
 
 def test_captured_headers(telemetry: Telemetry, server: Local, monkeypatch: pytest.MonkeyPatch) -> None:
