@@ -100,11 +100,36 @@ NETWORK_PEER_ADDRESS: Final = "network.peer.address"
 NETWORK_PEER_PORT: Final = "network.peer.port"
 NETWORK_PROTOCOL_VERSION: Final = "network.protocol.version"
 USER_AGENT_ORIGINAL: Final = "user_agent.original"
+URL_FULL: Final = "url.full"
 URL_PATH: Final = "url.path"
 URL_QUERY: Final = "url.query"
 URL_SCHEME: Final = "url.scheme"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
+
+# -- HTTP clients -----------------------------------------------------------------------------
+HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
+HTTP_CLIENT_REQUEST_DURATION: Final = Metric(
+    "http.client.request.duration",
+    "s",
+    "Duration of HTTP client requests.",
+    kind="histogram",
+    buckets=_HTTP_SECONDS,
+)
+HTTP_CLIENT_REQUEST_BODY_SIZE: Final = Metric(
+    "http.client.request.body.size",
+    "By",
+    "Size of HTTP client request bodies.",
+    kind="histogram",
+    buckets=_BODY_BYTES,
+)
+HTTP_CLIENT_RESPONSE_BODY_SIZE: Final = Metric(
+    "http.client.response.body.size",
+    "By",
+    "Size of HTTP client response bodies.",
+    kind="histogram",
+    buckets=_BODY_BYTES,
+)
 
 # -- database ---------------------------------------------------------------------------------
 DB_SYSTEM_NAME: Final = "db.system.name"

@@ -18,15 +18,9 @@ from spanwise.instrumentors._body import Body, leave
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._carrier import Incoming, tell
 from spanwise.instrumentors._failure import type_name
+from spanwise.instrumentors._http import captured_headers, excluded_urls
 from spanwise.instrumentors._request import Request
-from spanwise.instrumentors._wsgi import (
-    Described,
-    captured_headers,
-    excluded_urls,
-    full_url,
-    headers_of,
-    request_of,
-)
+from spanwise.instrumentors._wsgi import Described, full_url, headers_of, request_of
 from spanwise.instruments import make
 from spanwise.meters.resident import resident_bytes
 
@@ -68,8 +62,8 @@ class Observation:
         self.request_hook: Hook | None = options.get("request_hook")
         self.response_hook: Hook | None = options.get("response_hook")
         self.excluded = excluded_urls(framework, options.get("excluded_urls"))
-        self.request_headers = captured_headers("REQUEST")
-        self.response_headers = captured_headers("RESPONSE")
+        self.request_headers = captured_headers("SERVER", "REQUEST")
+        self.response_headers = captured_headers("SERVER", "RESPONSE")
         self._incoming = Incoming()
         # How much more memory the process has after a request: asked for, as it costs 12 µs a request.
         self.memory = make(meter, names.HTTP_SERVER_REQUEST_MEMORY) if options.get("request_memory") else None

@@ -7,22 +7,33 @@ __all__ = ["INSTRUMENTORS", "STABLE_ONLY", "TRIGGERS"]
 # By contrib's entry-point name, so that both answer to the same allow- and deny-list.
 INSTRUMENTORS: dict[str, str] = {
     "cachetools": "spanwise.instrumentors.cachetools:CachetoolsInstrumentor",
-    "diskcache": "spanwise.instrumentors.diskcache:DiskcacheInstrumentor",
     "circuitbreaker": "spanwise.instrumentors.circuitbreaker:CircuitbreakerInstrumentor",
+    "diskcache": "spanwise.instrumentors.diskcache:DiskcacheInstrumentor",
     "flask": "spanwise.instrumentors.flask:FlaskInstrumentor",
     "flask_caching": "spanwise.instrumentors.flask_caching:FlaskCachingInstrumentor",
     "functools": "spanwise.instrumentors.functools:FunctoolsInstrumentor",
+    "httpx": "spanwise.instrumentors.httpx:HTTPXClientInstrumentor",
     "logging": "spanwise.instrumentors.logging:LoggingInstrumentor",
-    "pymemcache": "spanwise.instrumentors.pymemcache:PymemcacheInstrumentor",
     "pluggy": "spanwise.instrumentors.pluggy:PluggyInstrumentor",
     "pybreaker": "spanwise.instrumentors.pybreaker:PybreakerInstrumentor",
+    "pymemcache": "spanwise.instrumentors.pymemcache:PymemcacheInstrumentor",
     "redis": "spanwise.instrumentors.redis:RedisInstrumentor",
+    "requests": "spanwise.instrumentors.requests:RequestsInstrumentor",
     "sqlalchemy": "spanwise.instrumentors.sqlalchemy:SQLAlchemyInstrumentor",
+    "urllib": "spanwise.instrumentors.urllib:URLLibInstrumentor",
+    "urllib3": "spanwise.instrumentors.urllib3:URLLib3Instrumentor",
 }
 
 # Those that write the stable conventions' names and no others, with their part of the conventions. Where
 # OTEL_SEMCONV_STABILITY_OPT_IN asks for the old names, or for both, contrib's is used.
-STABLE_ONLY: dict[str, str] = {"flask": "http", "pymemcache": "database"}
+STABLE_ONLY: dict[str, str] = {
+    "flask": "http",
+    "httpx": "http",
+    "pymemcache": "database",
+    "requests": "http",
+    "urllib": "http",
+    "urllib3": "http",
+}
 
 # Entry-point name -> the module at whose import the instrumentor is loaded and attached. What the
 # application never imports costs it nothing. One that is not here is attached at start-up. So are, on
