@@ -49,7 +49,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         plugins=load_plugins(settings),
         lyrics=Lyrics(settings),
         library=library,
-        preloader=Preloader(library.load, settings.preload_workers, settings.preload_limit),
+        preloader=Preloader(
+            library.load, settings.preload_workers, settings.preload_limit, settings.memory_limit
+        ),
     )
     for part in (catalogue, trade, lyrics, playback, faults, health):
         app.register_blueprint(part.blueprint)

@@ -7,6 +7,8 @@ import random
 import tempfile
 from pathlib import Path
 
+import spanwise
+
 CLIPS = 64  # tracks share files: 64 of at most 128 KiB keep the folder under 8 MiB
 KIB = 1024
 
@@ -43,6 +45,7 @@ class Library:
             os.replace(name, path)
         return path
 
+    @spanwise.operation("load media", kind="file")
     def load(self, track_id: int) -> bytes:
         """The whole file. Raises MediaError if it is damaged."""
         content = self.path(track_id).read_bytes()

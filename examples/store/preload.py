@@ -8,7 +8,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
+
+import spanwise
 
 log = logging.getLogger("store.preload")
 
@@ -43,15 +46,22 @@ class Controller:
 
 
 class Preloader:
-    """At most `limit` controllers, loaded by at most `workers` threads, the least recently used go first."""
+    """At most `limit` controllers, loaded by at most `workers` threads, the least recently used go first.
 
-    def __init__(self, load: Callable[[int], bytes], workers: int, limit: int) -> None:
+    Above `memory_mb` of the process's memory all that are not loading are given up.
+    """
+
+    def __init__(
+        self, load: Callable[[int], bytes], workers: int, limit: int, memory_mb: float | None = None
+    ) -> None:
         self._load = load
         self._limit = limit
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="preload")  # threads start on first use
         self._controllers: OrderedDict[int, Controller] = OrderedDict()
         self._lock = threading.Lock()
         self._totals = {"loaded": 0, "failed": 0, "disposed": 0}
+        spanwise.controllers.limit = limit
+        self._reaction = memory_mb and spanwise.on_memory_pressure(memory_mb, lambda _: self.trim(keep=0))
 
     def preload(self, track_id: int, delay: float = 0.0) -> Controller:
         """The track's controller; begins to load if there is none. `delay` makes loading slower.
@@ -67,7 +77,9 @@ class Preloader:
                 self._dispose(controller)
             self._make_room()
             controller = self._controllers[track_id] = Controller(track_id)
-            self._pool.submit(self._run, controller, delay)
+            spanwise.controllers.track(controller, id=track_id)
+            # In a copy of the context, so that the loading belongs to the trace of the request that asked.
+            self._pool.submit(copy_context().run, self._run, controller, delay)
         return controller
 
     def get(self, track_id: int) -> Controller | None:
@@ -113,6 +125,8 @@ class Preloader:
 
     def close(self) -> None:
         """Stops the threads and disposes of everything."""
+        if self._reaction:
+            self._reaction.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
         with self._lock:
             for controller in list(self._controllers.values()):
@@ -128,17 +142,20 @@ class Preloader:
         raise PreloadLimit(f"{self._limit} items are loading; try again later")
 
     def _dispose(self, controller: Controller) -> None:
-        controller.disposed = True
-        controller.content = b""
-        self._controllers.pop(controller.track_id, None)
-        self._totals["disposed"] += 1
+        with spanwise.controllers.disposal(controller):
+            controller.disposed = True
+            controller.content = b""
+            self._controllers.pop(controller.track_id, None)
+            self._totals["disposed"] += 1
 
     def _run(self, controller: Controller, delay: float) -> None:
         start = time.perf_counter()
         content, error = b"", None
         try:
-            time.sleep(delay)
-            content = self._load(controller.track_id)
+            with spanwise.preload(controller.track_id) as item, spanwise.controllers.loading(controller):
+                time.sleep(delay)
+                content = self._load(controller.track_id)
+                item.loaded(len(content))
         except Exception as problem:
             error = str(problem)
             log.warning("preload of track %d failed: %s", controller.track_id, problem)

@@ -32,6 +32,7 @@ class Settings:
     breaker_reset: float
     preload_workers: int
     preload_limit: int
+    memory_limit: float  # MB of this process, above which preloaded media is given up
     slow_limit: float
     log_level: str
 
@@ -60,6 +61,7 @@ class Settings:
             breaker_reset=_number(env, "STORE_BREAKER_RESET", 5.0, float),
             preload_workers=_number(env, "STORE_PRELOAD_WORKERS", 4, int, least=1),
             preload_limit=_number(env, "STORE_PRELOAD_LIMIT", 20, int, least=1),
+            memory_limit=_number(env, "STORE_MEMORY_LIMIT", 500.0, float, least=1),
             slow_limit=_number(env, "STORE_SLOW_LIMIT", 10.0, float),
             log_level=env.get("STORE_LOG_LEVEL", "INFO").upper(),
         )

@@ -1,9 +1,30 @@
 """OpenTelemetry distribution for Python web applications.
 
 The ways to launch are ``spanwise run python app.py``, ``opentelemetry-instrument python app.py`` and,
-in code, :func:`configure`. Spans, metrics and logs of your own come from the plain OpenTelemetry API.
+in code, :func:`configure`. Spans, metrics and logs of your own come from the plain OpenTelemetry API;
+what it has no word for has a function here.
 """
 
 from spanwise.launch import configure
+from spanwise.manual.face import (
+    circuit,
+    controllers,
+    memory_pressure,
+    on_memory_pressure,
+    operation,
+    preload,
+    stream,
+)
+from spanwise.snapshot import statistics
 
-__all__ = ["configure"]
+__all__ = [
+    "circuit",
+    "configure",
+    "controllers",
+    "memory_pressure",
+    "on_memory_pressure",
+    "operation",
+    "preload",
+    "statistics",
+    "stream",
+]

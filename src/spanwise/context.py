@@ -19,6 +19,7 @@ from opentelemetry.trace import INVALID_SPAN
 from opentelemetry.trace.propagation import set_span_in_context
 
 __all__ = [
+    "REQUEST_KEY",
     "SPAN_KEY",
     "SUPPRESSION_KEYS",
     "attach_context",
@@ -29,6 +30,9 @@ __all__ = [
 
 # The key under which a Context holds its span has no public name; what the public function writes does.
 SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
+
+# The key under which a Context holds what instrumentors note of the request under way.
+REQUEST_KEY: Final = opentelemetry.context.create_key("spanwise-request")
 
 
 def _functions() -> tuple[Callable[[], Context], Callable[[Context], Any], Callable[[Any], None]]:

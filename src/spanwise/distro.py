@@ -26,9 +26,11 @@ from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
 from spanwise.instrumentors.load import Outcome, load
 from spanwise.instrumentors.reloader import when_supervising
+from spanwise.meters import standard
 from spanwise.meters.provider import MeterProvider
+from spanwise.meters.sampler import Sampler
 from spanwise.rating import shipped
-from spanwise.rating.verdict import VerdictFunction, verdicts
+from spanwise.rating.verdict import Candidate, VerdictFunction, critical_beyond, verdicts
 from spanwise.settings import SIGNALS, Settings
 from spanwise.spans.provider import TracerProvider
 
@@ -39,6 +41,11 @@ _logger = logging.getLogger("spanwise")
 # Comma-separated list of the convention groups whose stable names are used. contrib's instrumentors
 # still default to the old ones; a user's own choice wins.
 STABLE_CONVENTIONS = "http,database"
+
+# Instrumentations of caches that are in the process or on its disk.
+_LOCAL_CACHES = ("cachetools", "diskcache", "flask_caching")
+# The thresholds' rule whose critical limit makes a SQL statement slow. The Collector counts by the same one.
+DATABASE_RULE = "db.client"
 
 
 @dataclass
@@ -54,6 +61,8 @@ class Launch:
         destinations: a line a signal: where it goes.
         options: keyword arguments of ``instrument()`` by instrumentation.
         outcomes: what became of each instrumentation.
+        history: how often the metrics are sampled, in nanoseconds, and how many samples are kept.
+        sampler: takes the samples; None where none are taken.
     """
 
     settings: Settings
@@ -65,6 +74,8 @@ class Launch:
     options: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     instrumented: bool = False
+    history: Mapping[str, int] = field(default_factory=dict)
+    sampler: Sampler | None = None
 
 
 current: Launch | None = None
@@ -95,6 +106,8 @@ def start(**arguments: Any) -> None:
         loaded = current.settings
         if loaded.disabled:
             return
+        if loaded.excluded_hooks:
+            current.options["pluggy"] = {"excluded_hooks": loaded.excluded_hooks}
         # What users see of the stable conventions must not depend on the way of launching.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", STABLE_CONVENTIONS)
         if loaded.config_file:
@@ -117,7 +130,12 @@ def instrument() -> None:
         return
     current.instrumented = True
     try:
+        if not current.settings.redis_info:
+            current.options["redis"] = {**current.options.get("redis", {}), "info": False}
         if not current.settings.disabled:
+            if current.settings.cache_spans:
+                for name in _LOCAL_CACHES:
+                    current.options.setdefault(name, {"cache_spans": True})
             current.outcomes = load(current.settings, current.options)
         if current.settings.startup_report:
             thresholds = [] if current.settings.disabled else current.describe()
@@ -153,14 +171,15 @@ def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
         _use_shipped(launched)
         return
     from spanwise.rating.edges import edges
-    from spanwise.rating.lowered import compile_rules
+    from spanwise.rating.lowered import candidates
     from spanwise.thresholds import load as file
 
     thresholds = file.load(given, loaded.profile)
     if thresholds.settings:
         launched.settings = sources.load(arguments, file=thresholds.settings)
-    launched.verdict = compile_rules(file.lower(thresholds))
+    _rate_by(launched, candidates(file.lower(thresholds)))
     launched.edges = edges(file.lower(thresholds))
+    launched.history = thresholds.history
     launched.describe = lambda: file.summary(thresholds)
 
 
@@ -170,9 +189,19 @@ def _use_shipped(launched: Launch) -> None:
 
         return file.summary(file.load())
 
-    launched.verdict = verdicts(shipped.CANDIDATES)
+    _rate_by(launched, shipped.CANDIDATES)
     launched.edges = shipped.EDGES
+    launched.history = shipped.HISTORY
     launched.describe = describe
+
+
+def _rate_by(launched: Launch, rules: tuple[Candidate, ...]) -> None:
+    """Spans, and what the instrumentors call slow, by the same rules."""
+    launched.verdict = verdicts(rules)
+    launched.options["sqlalchemy"] = {
+        "slow_statement": critical_beyond(rules, DATABASE_RULE),
+        "enable_commenter": launched.settings.sql_commenter,
+    }
 
 
 def _start_from_file(launched: Launch, path: str) -> None:
@@ -185,7 +214,8 @@ def _start_from_file(launched: Launch, path: str) -> None:
         disabled=declared.disabled,
         disabled_instrumentations=loaded.disabled_instrumentations + declared.denied,
     )
-    launched.options.update(declared.options)
+    for name, given in declared.options.items():
+        launched.options[name] = {**launched.options.get(name, {}), **given}
     launched.service = f"configured by {path}"
     launched.destinations.append(f"all signals: as {path} says")
 
@@ -215,6 +245,12 @@ def _start(launched: Launch) -> None:
 
     Lifecycle(pipeline.after_fork, at_exit).begin()
     when_supervising(pipeline.stand_by)
+    if loaded.request_memory:
+        launched.options["flask"] = {"request_memory": True}
+    if loaded.trace_response:
+        from opentelemetry.instrumentation import propagators
+
+        propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
     pipeline.start()
     if not _exporter_names(loaded, "logs"):
         # Without an exporter the log handler would cost a record on each call for nothing.
@@ -261,6 +297,9 @@ def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) ->
         else:
             interval = launched.settings.metric_interval
             readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
+    sampling = pipeline.sampling() if launched.history["samples"] else None
+    if sampling is not None and sampling not in readers:
+        readers.append(sampling)
     views = [
         View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries=edges))
         for name, edges in launched.edges.items()
@@ -269,10 +308,11 @@ def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) ->
     metrics.set_meter_provider(provider)
     if readers:
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
-        if launched.settings.process_meters:
-            from spanwise.meters import process
-
-            process.observe(provider.get_meter(names.SCOPE_PROCESS))
+    of_process = bool(readers) and launched.settings.process_meters
+    collect = None if sampling is None else sampling.sample
+    launched.sampler = standard.sampler(provider, collect, launched.history, of_process=of_process)
+    if launched.sampler is not None:
+        pipeline.companions.append(launched.sampler)
     return provider.shutdown
 
 

@@ -29,9 +29,11 @@ ROOMS: dict[str, set[str]] = {
     "meters": set(),
     "privacy": set(),
     "instrumentors": {"privacy", "meters"},
+    "manual": {"instrumentors", "meters"},
     "console": set(),
     "bootstrap": {"launch"},
     "resource": set(),
+    "catalogue": set(),
     "notices": set(),
     "components": set(),
     "declarative": set(),
@@ -40,7 +42,8 @@ ROOMS: dict[str, set[str]] = {
     "entrypoints": EVERYTHING,
     "commands": EVERYTHING,
     "launch": {"distro"},
-    "__init__": {"launch"},
+    "snapshot": {"meters"},
+    "__init__": {"launch", "manual", "snapshot"},
     "__main__": {"commands"},
 }
 

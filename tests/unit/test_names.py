@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
+import sys
 from pathlib import Path
 
 from spanwise import names
+from spanwise.catalogue import markdown
+from spanwise.instrumentors.table import TRIGGERS
 
 SOURCE = Path(names.__file__).parent
 
@@ -50,6 +55,96 @@ def test_no_name_is_written_out_elsewhere() -> None:
         if text in constants and not constants[text].startswith("SCOPE_")
     ]
     assert found == []
+
+
+# What telemetry is made in, and what in these rooms looks like a name and is none.
+OLD = {"db.client.connections.usage"}  # units as contrib has them, before the stable conventions
+ROOMS = ("instrumentors", "meters", "spans", "deliver", "encode")
+NO_NAMES = {
+    "wsgi.url_scheme",  # PEP 3333
+    "werkzeug.request",
+    "spanwise.request",  # where a request under way is held in its environment
+    "spanwise.check",  # a meter that nobody sees
+    "spanwise.instrumentors.slow_statements",  # a logger
+    "spanwise.cache",  # a context variable
+    "spanwise.opening",  # in a pool's record of a connection
+    "spanwise.taken",
+    # Files of control groups
+    *("memory.max", "memory.current", "memory.stat", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    *("cpu.max", "cpu.stat", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
+    *("cpuacct.usage_user", "cpuacct.usage_sys", "cgroup.controllers"),
+    # Values of db.system.name
+    "microsoft.sql_server",
+    "oracle.db",
+    "ibm.db2",
+    "sap.hana",
+    "aws.redshift",
+    "gcp.spanner",
+}
+
+
+def not_in_the_list(source: str, constants: dict[str, str]) -> list[str]:
+    """The literals of a module that look like names of telemetry and are not in names.py."""
+    modules = {*TRIGGERS.values(), *sys.modules}
+    return [
+        text
+        for text in written_out(source)
+        if re.fullmatch(r"[a-z][a-z_0-9]*(\.[a-z][a-z_0-9]*)+", text)
+        and text not in constants
+        and text not in NO_NAMES
+        and text not in modules
+        and not _is_module(text)
+    ]
+
+
+def _is_module(name: str) -> bool:
+    """Or a logger that is named after one, or after a room."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
+
+
+def test_no_metric_or_attribute_is_missing_from_the_list() -> None:
+    constants = known()
+    found = [
+        f"{file.relative_to(SOURCE)}: {text!r} is not in names.py"
+        for room in ROOMS
+        for file in sorted((SOURCE / room).rglob("*.py"))
+        for text in not_in_the_list(file.read_text("utf-8"), constants)
+    ]
+    assert found == []
+    planted = 'span.set_attribute("shop.basket", 1)\nimport_module("urllib.request")\n"spanwise.deliver"\n'
+    assert not_in_the_list(planted, constants) == ["shop.basket"]
+
+
+def test_instruments_are_made_in_one_place() -> None:
+    found = [
+        str(file.relative_to(SOURCE))
+        for file in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and re.match(r"create_(observable_)?(counter|gauge|histogram|up_down_counter)", node.func.attr)
+    ]
+    # The meter itself, and a look at the SDK's own.
+    assert set(found) - {"instruments.py"} == {"meters/provider.py", "meters/sdk_shape.py"}
+
+
+def test_the_list_that_users_read_is_fresh() -> None:
+    document = SOURCE.parents[1] / "docs" / "telemetry.md"
+    assert document.read_text("utf-8") == markdown(), "run scripts/names-table"
+
+
+def test_units_and_kinds_are_such() -> None:
+    metrics = [value for value in vars(names).values() if isinstance(value, names.Metric)]
+    assert {metric.kind for metric in metrics} <= {"counter", "updowncounter", "gauge", "histogram"}
+    assert {metric.source for metric in metrics} <= {"semconv", "spanwise", "collector"}
+    for metric in metrics:
+        assert re.fullmatch(r"1|s|By|By/s|\{[a-z_]+\}", metric.unit) or metric.name in OLD, metric
+        assert metric.description.endswith("."), metric
+        assert bool(metric.buckets) <= (metric.kind == "histogram"), metric
+        assert list(metric.buckets) == sorted(metric.buckets), metric
 
 
 def test_a_literal_is_seen_and_a_docstring_is_not() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import spanwise
 from flask import Blueprint, Response, abort, jsonify, render_template_string, request
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
@@ -37,7 +38,8 @@ def home() -> str | Response:
             }
         store().cache.set("home", counts)
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-        return render_template_string(HOME, counts=counts)
+        with spanwise.operation("render home", kind="component.render", component="home"):
+            return render_template_string(HOME, counts=counts)
     return jsonify(counts)
 
 

@@ -6,14 +6,18 @@ import io
 import logging
 import time
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+import spanwise
 from flask import Blueprint, Response, abort, jsonify, request
 from sqlalchemy import select
 
 from context import seconds_arg, store
 from models import MediaType, Track
 from preload import READY, PreloadLimit
+
+if TYPE_CHECKING:
+    from spanwise.manual.streaming import Stream
 
 blueprint = Blueprint("playback", __name__)
 log = logging.getLogger("store.playback")
@@ -85,19 +89,29 @@ def stream(track_id: int) -> Response:
     else:
         source = store().library.path(track_id).open("rb")
     break_after = request.args.get("break_after", type=int)
-    response = Response(_chunks(source, track_id, seconds_arg("stall"), break_after), mimetype=mime)
+    playing = spanwise.stream(track_id, format=mime).start()
+    chunks = _chunks(source, playing, track_id, seconds_arg("stall"), break_after)
+    response = Response(chunks, mimetype=mime)
     # A client that leaves before the first chunk never starts the generator.
     response.call_on_close(source.close)
+    response.call_on_close(playing.close)
     return response
 
 
-def _chunks(source: BinaryIO, track_id: int, stall: float, break_after: int | None) -> Iterator[bytes]:
+def _chunks(
+    source: BinaryIO, playing: Stream, track_id: int, stall: float, break_after: int | None
+) -> Iterator[bytes]:
     sent = 0
     while chunk := source.read(CHUNK):
         if sent == break_after:
-            raise OSError(f"track {track_id}: the media could not be read after {sent} chunks")
+            error = OSError(f"track {track_id}: the media could not be read after {sent} chunks")
+            playing.fail(error)
+            raise error
         if sent:
-            time.sleep(stall)
+            with playing.buffering():
+                time.sleep(stall)
         yield chunk
+        playing.sent(len(chunk))
         sent += 1
+    playing.stop()
     log.info("streamed track %d in %d chunks", track_id, sent)

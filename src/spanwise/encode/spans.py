@@ -21,18 +21,15 @@ from spanwise.encode.request import (
     OnUnencodable,
     UnencodableError,
     encode_records,
-    frame,
     warn_unencodable,
 )
 from spanwise.encode.varint import varint
 from spanwise.encode.wire import MAX_UINT32, MAX_UINT64, fixed64, nested, text, unsigned
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-__all__ = ["More", "encode_span", "encode_span_fields", "encode_spans", "frame_traces"]
+__all__ = ["More", "encode_span", "encode_span_fields", "encode_spans"]
 
 _MAX_TRACE_ID: Final = (1 << 128) - 1
 _LOW: Final = (1 << 64) - 1
@@ -273,16 +270,3 @@ def encode_spans(spans: Sequence[ReadableSpan], on_unencodable: OnUnencodable = 
         on_unencodable: told of each span left out, with the error.
     """
     return encode_records(spans, encode_span, on_unencodable)
-
-
-def frame_traces(
-    resource: Resource | None,
-    scopes: Sequence[tuple[InstrumentationScope | None, Sequence[bytes]]],
-) -> bytes:
-    """Spans encoded before as an ExportTraceServiceRequest.
-
-    Args:
-        resource: the process they come from.
-        scopes: each scope with its spans, as ``encode_span`` made them.
-    """
-    return frame(resource, scopes)

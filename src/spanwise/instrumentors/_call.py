@@ -22,7 +22,7 @@ from __future__ import annotations
 import atexit
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from time import perf_counter_ns, time_ns
 from types import TracebackType
@@ -35,15 +35,16 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.context import SPAN_KEY, SUPPRESSION_KEYS, get_context
+from spanwise.instrumentors._failure import message_of, type_name
 
-__all__ = ["NO_CALL", "Call", "Calls", "end_abandoned", "message_of", "type_name"]
+__all__ = ["NO_CALL", "Call", "Calls", "end_abandoned"]
 
 _LOG = logging.getLogger(__name__)
 _OTHER: Final = "_OTHER"  # The conventions' error.type for a failure of unknown type.
 _NO_OUTCOME: Final = "the call was abandoned before its outcome was known"
 
 
-_abandoned: deque[Call] = deque()
+_abandoned: deque[Callable[[], object]] = deque()
 
 
 class Calls:
@@ -73,6 +74,7 @@ class Calls:
         kind: SpanKind = SpanKind.CLIENT,
         metric_attributes: Mapping[str, AttributeValue] | None = None,
         context: Context | None = None,
+        took: int | None = None,
     ) -> Call:
         """Start a span as a child of the current one.
 
@@ -82,6 +84,8 @@ class Calls:
             kind: the span's kind.
             metric_attributes: the labels of the duration; None records no duration.
             context: whose span is the parent instead; the current one by default.
+            took: nanoseconds that the operation took, where it is over and ends now: the call has exactly
+                this duration.
 
         Returns:
             The call, or `NO_CALL` where instrumentation is suppressed or a tracer fails.
@@ -94,9 +98,12 @@ class Calls:
             for key in SUPPRESSION_KEYS:
                 if context.get(key):
                     return NO_CALL
-            began = time_ns()
+            began = time_ns() if took is None else time_ns() - took
             span = self._tracer.start_span(name, context, kind, attributes, start_time=began)
-            return Call(self, span, context, metric_attributes, began)
+            call = Call(self, span, context, metric_attributes, began)
+            if took is not None:
+                call.over(took)
+            return call
         except Exception as error:
             self.warn("start a span", error)
             return NO_CALL
@@ -131,14 +138,27 @@ class Call:
 
     The span's end is its start plus a monotonic duration, so a stepping clock gives no negative one
     and span and metric always tell the same time, which thresholds rely on.
+
+    Attributes:
+        span: its span.
+        context: in which it was started.
     """
 
-    __slots__ = ("_began", "_calls", "_clock", "_context", "_dropped", "_ended", "_labels", "_token", "span")
+    __slots__ = ("_began", "_calls", "_clock", "_dropped", "_ended", "_labels", "_token", "context", "span")
+
+    @property
+    def ended(self) -> bool:
+        """Whether its outcome is known."""
+        return self._ended
 
     @property
     def current(self) -> Context:
         """The context in which the call was started, with its span as the current one."""
-        return Context({**self._context, SPAN_KEY: self.span})
+        return Context({**self.context, SPAN_KEY: self.span})
+
+    def within(self, more: Mapping[str, object]) -> Context:
+        """The same with more in it, by key."""
+        return Context({**self.context, SPAN_KEY: self.span, **more})
 
     def __init__(
         self,
@@ -150,13 +170,22 @@ class Call:
     ) -> None:
         self.span = span
         self._calls = calls
-        self._context = context
+        self.context = context
         self._labels = labels
         self._began = began
         self._ended = False
         self._dropped = 0
         self._token: Token[Context] | None = None
         self._clock = perf_counter_ns()
+
+    def over(self, took: int) -> None:
+        """Fix the duration, which is not for the clock to tell.
+
+        Args:
+            took: nanoseconds.
+        """
+        self._dropped = self._clock
+        self._clock -= took
 
     def end(self, more: Mapping[str, AttributeValue] | None = None) -> float:
         """End as a success.
@@ -200,7 +229,8 @@ class Call:
             span = self.span
             if span.is_recording():
                 span.set_attributes(extra)
-                span.set_status(Status(StatusCode.ERROR, message_of(error) if message is None else message))
+                description = message_of(error) if message is None else message
+                span.set_status(Status(StatusCode.ERROR, description or None))
                 if error is not None and message is None:
                     span.record_exception(error)
                 elif error is not None:
@@ -243,12 +273,24 @@ class Call:
         else:
             self.fail(error)
 
+    def drop(self, end: Callable[[], object]) -> None:
+        """For finalizers, which may run inside anyone's lock, the span processor's among them.
+
+        Args:
+            end: ends the call, as of now. Called before the next call, or at exit.
+        """
+        self._dropped = perf_counter_ns()
+        _abandoned.append(end)
+
     def __del__(self) -> None:
-        # May run inside anyone's lock, the span processor's among them, so it must not end the span
-        # here: it only notes the time, and the next call, or the exit, ends it.
         if not self._ended:
-            self._dropped = perf_counter_ns()
-            _abandoned.append(self)
+            self.drop(self._abandon)
+
+    def _abandon(self) -> None:
+        if self._calls.open:
+            self.fail(None, message=_NO_OUTCOME)
+        else:
+            self.end()
 
 
 class _NoCall(Call):
@@ -280,24 +322,7 @@ def end_abandoned() -> None:
     """
     while _abandoned:
         try:
-            call = _abandoned.popleft()
+            end = _abandoned.popleft()
         except IndexError:  # another thread was faster
             return
-        if call._calls.open:
-            call.fail(None, message=_NO_OUTCOME)
-        else:
-            call.end()
-
-
-def type_name(error: BaseException) -> str:
-    """An exception's class as ``error.type`` wants it: with its module, except for built-in ones."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def message_of(error: BaseException | None) -> str:
-    """An exception's message; a placeholder where its ``__str__`` raises."""
-    try:
-        return "" if error is None else str(error)
-    except Exception:
-        return f"<{type(error).__name__} whose message cannot be read>"
+        end()

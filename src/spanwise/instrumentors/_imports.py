@@ -12,17 +12,22 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["when_imported"]
+__all__ = ["is_being_imported", "when_imported"]
 
 Function = Callable[[ModuleType], None]
 
 _lock = threading.Lock()
 _waiting: dict[str, list[Function]] = {}
 _have_run: set[str] = set()  # but their import statements are not over: functions are being called
+# Modules that were being imported before anybody awaited them: their loaders do not know of us.
+_under_way: set[str] = set()
 
 
 def when_imported(name: str, function: Function) -> None:
     """Calls ``function`` with a module as soon as it has run, at once if it has already.
+
+    Where its import is under way and was not awaited when it began, that is when another module is looked
+    for after it has run.
 
     Args:
         name: the module's full name.
@@ -30,14 +35,34 @@ def when_imported(name: str, function: Function) -> None:
     """
     with _lock:
         module = sys.modules.get(name)
-        # A module whose import is under way is there, and has not run.
-        importing = getattr(getattr(module, "__spec__", None), "_initializing", False)
-        if module is None or (importing and name not in _have_run):
+        importing = is_being_imported(module) and name not in _have_run
+        if module is None or importing:
+            if importing:
+                _under_way.add(name)
             _waiting.setdefault(name, []).append(function)
             if _FINDER not in sys.meta_path:
                 sys.meta_path.insert(0, _FINDER)
             return
     function(module)
+
+
+def is_being_imported(module: ModuleType | None) -> bool:
+    """Whether a module's import is under way: it is there, and has not run."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def _settle() -> None:
+    """Tells of those that have run since."""
+    for name in list(_under_way):
+        module = sys.modules.get(name)
+        if is_being_imported(module):
+            continue
+        _under_way.discard(name)
+        if module is not None:
+            with _lock:
+                functions = _waiting.pop(name, [])
+            for function in functions:
+                function(module)
 
 
 class _Finder:
@@ -46,6 +71,8 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if _under_way:
+            _settle()
         if name not in _waiting:
             return None
         for finder in sys.meta_path:

@@ -1,32 +1,39 @@
-"""A WSGI request from its first to its last byte: span, durations, sizes; any framework.
+"""A WSGI request, until its answer is made: span, duration, sizes; any framework.
 
 Conventions: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#http-server
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from opentelemetry.instrumentation import propagators
 from opentelemetry.metrics import get_meter
-from opentelemetry.propagate import extract, get_global_textmap
-from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, get_tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import SPAN_KEY, attach_context, detach_context, get_context
+from spanwise.context import REQUEST_KEY, SPAN_KEY, attach_context, get_context
+from spanwise.instrumentors._body import Body, leave
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
-from spanwise.instrumentors._wsgi import captured_headers, excluded_urls, full_url, headers_of, request_of
+from spanwise.instrumentors._carrier import Incoming, tell
+from spanwise.instrumentors._failure import type_name
+from spanwise.instrumentors._request import Request
+from spanwise.instrumentors._wsgi import (
+    Described,
+    captured_headers,
+    excluded_urls,
+    full_url,
+    headers_of,
+    request_of,
+)
 from spanwise.instruments import make
+from spanwise.meters.resident import resident_bytes
 
 __all__ = ["Observation", "Serving"]
 
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _HELD_AS: Final = "spanwise.request"
-_W3C: Final = frozenset(("traceparent", "tracestate", "baggage"))
 _OF_ACTIVE: Final = (names.HTTP_REQUEST_METHOD, names.URL_SCHEME)
 
 Hook = Callable[..., None]
@@ -40,7 +47,7 @@ class Observation:
         scope: the instrumentor's module.
         route: finds the route in a dispatched request's environment; None where none matched.
         options: ``tracer_provider``, ``meter_provider``, ``request_hook``, ``response_hook``,
-            ``excluded_urls``.
+            ``excluded_urls``, ``request_memory``.
     """
 
     def __init__(
@@ -63,10 +70,9 @@ class Observation:
         self.excluded = excluded_urls(framework, options.get("excluded_urls"))
         self.request_headers = captured_headers("REQUEST")
         self.response_headers = captured_headers("RESPONSE")
-        # To find out that there is nothing to extract takes the W3C propagators 5 µs. Others may read more
-        # than the fields that they name.
-        fields = get_global_textmap().fields
-        self.carriers = tuple(map(_variable, fields)) if fields <= _W3C else None
+        self._incoming = Incoming()
+        # How much more memory the process has after a request: asked for, as it costs 12 µs a request.
+        self.memory = make(meter, names.HTTP_SERVER_REQUEST_MEMORY) if options.get("request_memory") else None
 
     def serve(
         self, application: Callable[..., Any], environ: dict[str, Any], start_response: Callable[..., Any]
@@ -96,13 +102,12 @@ class Observation:
         try:
             body = application(environ, respond)
         except BaseException as error:
-            serving.error = error
-            serving.end()
+            serving.end(error)
             raise
         finally:
-            _leave(token)
+            leave(token)
         if serving.streams:
-            return _Body(body, serving)
+            return Body(body, serving.context, serving.end, serving.dropped)
         serving.end()
         return body
 
@@ -117,18 +122,20 @@ class Observation:
             outer: Any = context.get(SPAN_KEY)
             # Within another span (an ASGI server's, a test's) the request is a part of that.
             within = outer is not None and outer.get_span_context().is_valid
-            if not within and (self.carriers is None or any(name in environ for name in self.carriers)):
-                context = extract(environ, context, _GETTER)
+            if not within:
+                context = self._incoming.context(environ, context)
+            # An application within an application: one request, counted once.
+            around = Serving.of(environ)
             call = self.calls.start(
                 request.method,
                 request.attributes,
                 kind=SpanKind.INTERNAL if within else SpanKind.SERVER,
-                metric_attributes=request.labels,
+                metric_attributes=request.labels if around is None else None,
                 context=context,
             )
             if call is NO_CALL:
                 return None
-            serving = environ[_HELD_AS] = Serving(self, call, request.method, request.labels, environ)
+            serving = environ[_HELD_AS] = Serving(self, call, request, environ, around)
         except Exception as error:
             self.calls.warn("observe a request", error)
             return None
@@ -146,21 +153,22 @@ class Serving:
     Attributes:
         call: its span and duration.
         context: in which its span is the current one.
-        error: what the application raised.
         status: the answer's; 0 before there is one.
         size: the answer's Content-Length.
     """
 
     __slots__ = (
+        "_around",
         "_ended",
         "_environ",
+        "_error",
         "_labels",
         "_method",
         "_observation",
+        "_resident",
         "_route",
         "call",
         "context",
-        "error",
         "size",
         "status",
     )
@@ -169,29 +177,36 @@ class Serving:
         self,
         observation: Observation,
         call: Call,
-        method: str,
-        labels: dict[str, AttributeValue],
-        environ: Mapping[str, Any],
+        request: Described,
+        environ: dict[str, Any],
+        around: Serving | None,
     ) -> None:
-        self._observation, self._method, self._labels = observation, method, labels
-        self._environ = environ
+        self._observation, self._method, self._labels = observation, request.method, request.labels
+        self._environ, self._around = environ, around
         self._ended = False
+        self._error: BaseException | None = None
         self._route: str | None = None
         self.call = call
-        self.context = call.current
-        self.error: BaseException | None = None
+        # Its spans' instrumentors note there what one request does many times.
+        noted = around is None and call.span.is_recording()
+        self.context = call.within({REQUEST_KEY: Request(call.span)}) if noted else call.current
         self.status = 0
         self.size: int | None = None
-        observation.active.add(1, {name: labels[name] for name in _OF_ACTIVE})
+        self._count(1)
+        self._resident = 0 if observation.memory is None else resident_bytes()
 
     @staticmethod
     def of(environ: Mapping[str, Any]) -> Serving | None:
         """The request under way of an environment."""
         return environ.get(_HELD_AS)
 
+    def _count(self, more: int) -> None:
+        if self._around is None:
+            self._observation.active.add(more, {name: self._labels[name] for name in _OF_ACTIVE})
+
     def raised(self, error: BaseException | None) -> None:
         """Takes note of what the application raised, while its request is still at hand."""
-        self.error = error
+        self._error = error
         self._route = self._observation.route(self._environ)
 
     def respond(self, status: str, headers: list[tuple[str, str]]) -> None:
@@ -206,9 +221,7 @@ class Serving:
         observation = self._observation
         if observation.response_headers is not None:
             self.call.span.set_attributes(observation.response_headers(headers))
-        propagator = propagators.get_global_response_propagator()  # type: ignore[no-untyped-call]
-        if propagator is not None:
-            propagator.inject(headers, context=self.context, setter=_Append)
+        tell(headers, self.context)
         if observation.response_hook is not None:
             observation.response_hook(self.call.span, status, headers)
 
@@ -217,100 +230,65 @@ class Serving:
         """Whether the body is made while it is sent: it has no length, and there is one."""
         return self.size is None and self.status not in (204, 304) and self._method != "HEAD"
 
-    def end(self) -> None:
-        """Ends span and metrics; later calls do nothing."""
+    def end(self, error: BaseException | None = None) -> None:
+        """Ends span and metrics; later calls do nothing.
+
+        Args:
+            error: what the application raised, where it did not tell of it before.
+        """
         if self._ended:
             return
         self._ended = True
-        observation, span, found = self._observation, self.call.span, dict[str, AttributeValue]()
+        error = error or self._error
+        found: dict[str, AttributeValue] = {}
         try:
-            observation.active.add(-1, {name: self._labels[name] for name in _OF_ACTIVE})
+            self._leave_environment()
+            self._count(-1)
             if self.status:
                 found[names.HTTP_RESPONSE_STATUS_CODE] = self.status
             if self._route is not None:
                 found[names.HTTP_ROUTE] = self._route
-                span.update_name(f"{self._method} {self._route}")
-            span.set_attributes(found)
-            labels = {**self._labels, **found}
-            sent = self._environ.get("CONTENT_LENGTH")
-            if sent:
-                observation.request_size.record(int(sent), labels)
-            if self.size is not None:
-                observation.response_size.record(self.size, labels)
-        except Exception as error:
-            observation.calls.warn("describe a request", error)
-        if self.error is not None:
-            self.call.fail(self.error, attributes=found)
-        elif self.status >= 500:
-            self.call.fail(None, error_type=str(self.status), message="", attributes=found)
+                self.call.span.update_name(f"{self._method} {self._route}")
+            self.call.span.set_attributes(found)
+        except Exception as problem:
+            self._observation.calls.warn("describe a request", problem)
+        refused = str(self.status) if self.status >= 500 else ""
+        failure = refused if error is None else type_name(error)
+        self._measure({**found, names.ERROR_TYPE: failure} if failure else found)
+        if error is not None:
+            self.call.fail(error, attributes=found)
+        elif failure:
+            self.call.fail(None, error_type=failure, message="", attributes=found)
         else:
             self.call.end(found)
 
+    def dropped(self) -> None:
+        """Has a finalizer's request ended where that is safe."""
+        self.call.drop(self.end)
 
-class _Body:
-    """A body that is made while it is sent: its parts are made within the request's span."""
+    def _leave_environment(self) -> None:
+        # What stays there would be a cycle: the garbage collector's work, a request's memory until then.
+        if self._around is None:
+            self._environ.pop(_HELD_AS, None)
+        else:
+            self._environ[_HELD_AS] = self._around
+        self._error = None
 
-    def __init__(self, body: Iterable[bytes], serving: Serving) -> None:
-        self._body = body
-        self._parts: Iterator[bytes] | None = None
-        self._serving = serving
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        token = attach_context(self._serving.context)
+    def _measure(self, found: Mapping[str, AttributeValue]) -> None:
+        """Records the sizes of the bodies."""
+        environ, self._environ = self._environ, {}
+        if self._around is not None:
+            return
         try:
-            if self._parts is None:
-                self._parts = iter(self._body)
-            return next(self._parts)
-        except StopIteration:
-            self._serving.end()
-            raise
-        except BaseException as error:
-            self._serving.error = error
-            self._serving.end()
-            raise
-        finally:
-            _leave(token)
-
-    def close(self) -> None:
-        """Called by the server in any case, also when the client is gone."""
-        token = attach_context(self._serving.context)
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            _leave(token)
-            self._serving.end()
-
-
-def _leave(token: Any) -> None:
-    # A server may have the parts of a body made in several contexts.
-    with contextlib.suppress(ValueError):
-        detach_context(token)
-
-
-class _FromEnviron(Getter[Mapping[str, Any]]):
-    def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
-        value = carrier.get(_variable(key))
-        return None if value is None else [value]
-
-    def keys(self, carrier: Mapping[str, Any]) -> list[str]:
-        return [name for name, _ in headers_of(carrier)]
-
-
-_GETTER: Final = _FromEnviron()
-
-
-class _Append:
-    """Puts a header into a WSGI response."""
-
-    @staticmethod
-    def set(carrier: list[tuple[str, str]], key: str, value: str) -> None:
-        carrier.append((key, value))
-
-
-def _variable(field: str) -> str:
-    return "HTTP_" + field.upper().replace("-", "_")
+            labels = {**self._labels, **found}
+            sent = environ.get("CONTENT_LENGTH")
+            if sent:
+                self._observation.request_size.record(int(sent), labels)
+            if self.size is not None:
+                self._observation.response_size.record(self.size, labels)
+            if self._observation.memory is not None:
+                grown = resident_bytes() - self._resident
+                self.call.span.set_attribute(names.HTTP_SERVER_REQUEST_MEMORY.name, grown)
+                self._observation.memory.record(max(0, grown), labels)
+        except Exception as problem:
+            self._observation.calls.warn("measure a request", problem)

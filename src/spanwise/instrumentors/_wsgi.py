@@ -16,11 +16,20 @@ from opentelemetry.util.types import AttributeValue
 from spanwise import names
 from spanwise.privacy.url import redact_query
 
-__all__ = ["Headers", "Request", "captured_headers", "excluded_urls", "full_url", "headers_of", "request_of"]
+__all__ = [
+    "Described",
+    "Headers",
+    "captured_headers",
+    "excluded_urls",
+    "full_url",
+    "headers_of",
+    "request_of",
+]
 
 Attributes = dict[str, AttributeValue]
 
-# The methods of RFC 9110 and PATCH; any other is _OTHER, lest a scanner makes a metric for each word.
+# Those that the conventions know: of RFC 9110, PATCH and QUERY. Any other is _OTHER, lest a scanner makes
+# a metric for each word.
 _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
 )
@@ -31,7 +40,7 @@ _VERSIONS: Final = {"HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2": "2", "HTTP/2
 _CAPTURE: Final = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_"
 
 
-class Request:
+class Described:
     """One request, as far as its telemetry goes.
 
     Attributes:
@@ -48,7 +57,7 @@ class Request:
         self.labels = labels
 
 
-def request_of(environ: Mapping[str, Any]) -> Request:
+def request_of(environ: Mapping[str, Any]) -> Described:
     """Describes a request.
 
     Args:
@@ -85,7 +94,7 @@ def request_of(environ: Mapping[str, Any]) -> Request:
     version = _VERSIONS.get(environ.get("SERVER_PROTOCOL", ""))
     if version:
         attributes[names.NETWORK_PROTOCOL_VERSION] = labels[names.NETWORK_PROTOCOL_VERSION] = version
-    return Request(method if known else "HTTP", attributes, labels)
+    return Described(method if known else "HTTP", attributes, labels)
 
 
 def _target(environ: Mapping[str, Any]) -> tuple[str, str]:

@@ -28,6 +28,8 @@ class FlaskInstrumentor(Instrumentor):
         FlaskInstrumentor().instrument(request_hook=…, response_hook=…, excluded_urls="health,metrics")
 
     The hooks get what contrib's get: the span and the environment; the span, the status and the headers.
+    ``request_memory=True`` measures what a request adds to the process's memory; requests of other threads
+    at the same time are in it.
     """
 
     library = "flask"
@@ -85,5 +87,10 @@ def _note(_app: Any, exception: BaseException | None = None, **_: Any) -> None:
 
 def _route(environ: Mapping[str, Any]) -> str | None:
     rule = getattr(environ.get(_REQUEST), "url_rule", None)
+    if rule is None:
+        # No route matched, or a middleware gave the application a copy of the environment.
+        import flask
+
+        rule = flask.request.url_rule if flask.has_request_context() else None
     route: str | None = getattr(rule, "rule", None)
     return route

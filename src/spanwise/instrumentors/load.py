@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._imports import is_being_imported, when_imported
 from spanwise.instrumentors.table import INSTRUMENTORS, STABLE_ONLY, TRIGGERS
 from spanwise.settings import Settings
 
@@ -106,12 +107,14 @@ class _Candidate(NamedTuple):
     Attributes:
         name: its entry point's name.
         conflict: tells, as an outcome, why it does not go with what is installed; None where it does.
+        module: where it is.
         make: imports it and makes one.
         by: whose it is.
     """
 
     name: str
     conflict: Callable[[], Outcome | None]
+    module: str
     make: Callable[[], Any]
     by: Callable[[], str]
 
@@ -121,7 +124,7 @@ def _candidate(name: str, entry: EntryPoint | None, settings: Settings) -> _Cand
         return _ours(name)
     if entry is None:
         absent = Outcome(name, "absent", "no contrib instrumentor is installed")
-        return _Candidate(name, lambda: absent, lambda: None, lambda: "")
+        return _Candidate(name, lambda: absent, "", lambda: None, lambda: "")
     return _theirs(name, entry)
 
 
@@ -143,7 +146,7 @@ def _ours(name: str) -> _Candidate:
             return None
         return Outcome(name, "failed", found) if found else Outcome(name, "absent", "it is not installed")
 
-    return _Candidate(name, conflict, make, lambda: "spanwise")
+    return _Candidate(name, conflict, INSTRUMENTORS[name].partition(":")[0], make, lambda: "spanwise")
 
 
 def _theirs(name: str, entry: EntryPoint) -> _Candidate:
@@ -156,7 +159,7 @@ def _theirs(name: str, entry: EntryPoint) -> _Candidate:
     def by() -> str:
         return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
 
-    return _Candidate(name, conflict, lambda: entry.load()(), by)
+    return _Candidate(name, conflict, entry.module, lambda: entry.load()(), by)
 
 
 def _begin(candidate: _Candidate, settings: Settings, options: Mapping[str, Any]) -> Outcome:
@@ -166,11 +169,17 @@ def _begin(candidate: _Candidate, settings: Settings, options: Mapping[str, Any]
         return _attach(candidate, options)
 
     def attach(_module: Any) -> None:
-        _warn_of(_attach(candidate, options))
+        # The instrumentor's own module may be what imports the library, and not be done yet.
+        if is_being_imported(sys.modules.get(candidate.module)):
+            when_imported(candidate.module, lambda _: _warn_of(_attach(candidate, options)))
+        else:
+            _warn_of(_attach(candidate, options))
 
     if not settings.startup_report:
         when_imported(trigger, attach)
         return Outcome(candidate.name, "waiting")
+    if find_spec(trigger.partition(".")[0]) is None:
+        return Outcome(candidate.name, "absent", f"{trigger} is not installed")
     outcome = _guarded(candidate.name, candidate.conflict)
     if outcome is None:
         when_imported(trigger, attach)

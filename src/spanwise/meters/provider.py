@@ -34,8 +34,9 @@ class MeterProvider(SdkMeterProvider):
         self._recordings: list[Recording] = []
         super().__init__(*args, **kwargs)
         # A reader's collection asks the observable instruments first. This one observes nothing: it has all
-        # that waits added up, for any reader.
-        self._measurement_consumer.register_asynchronous_instrument(_Folding(self._recordings))  # type: ignore[arg-type]
+        # that waits added up, for any reader. As the last, since what others' callbacks add counts too.
+        if sdk_shape.SHAPE_HOLDS:
+            sdk_shape.call_last(self._measurement_consumer, _Folding(self._recordings))
 
     def get_meter(
         self,
@@ -62,6 +63,9 @@ class MeterProvider(SdkMeterProvider):
 
     def _handle_fork(self) -> None:
         super()._handle_fork()
+        # Else the child's first collection may wait for ever, and with it the one thread that delivers.
+        if sdk_shape.SHAPE_HOLDS:
+            sdk_shape.renew_locks(self)
         for recording in self._recordings:
             recording.reset()
 

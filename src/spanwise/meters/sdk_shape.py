@@ -8,9 +8,10 @@ can tell at import (`SHAPE_HOLDS`), instruments are left as the SDK makes them.
 from __future__ import annotations
 
 import random
+import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from time import time_ns
 from typing import Any, Final, TypeAlias
@@ -33,15 +34,19 @@ __all__ = [
     "add_all",
     "aggregations",
     "attributes_of",
+    "call_last",
     "identity",
     "kept_keys",
     "offer",
+    "renew_locks",
     "storages",
     "takes_exemplars",
 ]
 
 TESTED_SDK: Final = "1.45"
 """The SDK series (major.minor) that this module was written and tested against."""
+
+_REENTRANT: Final = type(threading.RLock())
 
 try:
     from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
@@ -131,6 +136,40 @@ def storages(consumer: Any) -> object:
     return consumer._reader_storages
 
 
+class _WithLast(list[Any]):
+    """The observable instruments, and one that is always the last."""
+
+    def __init__(self, others: Iterable[Any], last: Any) -> None:
+        super().__init__(others)
+        self._last = last
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        yield self._last
+
+
+def call_last(consumer: Any, instrument: Any) -> None:
+    """Has ``instrument.callback`` called at each collection after those of all observable instruments."""
+    consumer._async_instruments = _WithLast(consumer._async_instruments, instrument)
+
+
+def renew_locks(provider: MeterProvider) -> None:
+    """In a forked child: another thread of the parent's may have held any of them, and is not here."""
+    consumer: Any = provider._measurement_consumer
+    held: list[Any] = [consumer, *provider._meters.values()]
+    for reader, storage in consumer._reader_storages.items():
+        held += [reader, storage]
+        for matches in list(storage._instrument_view_instrument_matches.values()):
+            for match in matches:
+                aggregations = list(match._attributes_aggregation.values())
+                held += [match, *aggregations, *(each._reservoir for each in aggregations)]
+    for each in held:
+        for name in ("_lock", "_instrument_registration_lock"):
+            lock = getattr(each, name, None)
+            if lock is not None:
+                setattr(each, name, threading.RLock() if isinstance(lock, _REENTRANT) else threading.Lock())
+
+
 def add_all(aggregation: Any, instrument: Any, amounts: Sequence[float], total: float) -> None:
     """What as many calls of its ``aggregate`` would do, exemplars apart.
 
@@ -149,12 +188,13 @@ def add_all(aggregation: Any, instrument: Any, amounts: Sequence[float], total: 
         # Counted before the lock is taken: the delivery may be collecting.
         counted = Counter(map(bisect_left, repeat(aggregation._boundaries), amounts))
         with aggregation._lock:
+            summed = aggregation._sum + total  # first: what does not add up must leave no count
             counts = aggregation._value
             if counts is None:
                 counts = aggregation._value = aggregation._get_empty_bucket_counts()
             for bucket, count in counted.items():
                 counts[bucket] += count
-            aggregation._sum += total
+            aggregation._sum = summed
             if aggregation._record_min_max:
                 aggregation._min = min(aggregation._min, min(amounts))
                 aggregation._max = max(aggregation._max, max(amounts))

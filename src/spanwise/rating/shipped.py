@@ -7,197 +7,9 @@ from __future__ import annotations
 
 from spanwise.rating.verdict import Candidate, Verdict
 
-__all__ = ["CANDIDATES", "EDGES"]
+__all__ = ["CANDIDATES", "EDGES", "HISTORY"]
 
-CANDIDATES: tuple[Candidate, ...] = (
-    Candidate(
-        rank=0,
-        kind="client",
-        name=None,
-        attributes=(("db.system.name", "redis"),),
-        edges=(
-            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
-            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
-            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
-        ),
-    ),
-    Candidate(
-        rank=1,
-        kind="client",
-        name=None,
-        attributes=(("db.system", "redis"),),
-        edges=(
-            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
-            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
-            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
-        ),
-    ),
-    Candidate(
-        rank=2,
-        kind="client",
-        name=None,
-        attributes=(("db.system.name", "memcached"),),
-        edges=(
-            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
-            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
-            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
-        ),
-    ),
-    Candidate(
-        rank=3,
-        kind="client",
-        name=None,
-        attributes=(("db.system", "memcached"),),
-        edges=(
-            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
-            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
-            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
-        ),
-    ),
-    Candidate(
-        rank=4,
-        kind=None,
-        name=None,
-        attributes=(("spanwise.operation.kind", "auth"),),
-        edges=(
-            (5000000000, Verdict(rating="critical", rule="auth", limit=5.0)),
-            (2000000000, Verdict(rating="poor", rule="auth", limit=2.0)),
-            (1000000000, Verdict(rating="acceptable", rule="auth", limit=1.0)),
-        ),
-    ),
-    Candidate(
-        rank=5,
-        kind=None,
-        name=None,
-        attributes=(("spanwise.operation.kind", "custom"),),
-        edges=(
-            (5000000000, Verdict(rating="critical", rule="custom", limit=5.0)),
-            (3000000000, Verdict(rating="poor", rule="custom", limit=3.0)),
-            (1000000000, Verdict(rating="acceptable", rule="custom", limit=1.0)),
-        ),
-    ),
-    Candidate(
-        rank=6,
-        kind=None,
-        name=None,
-        attributes=(("spanwise.operation.kind", "plugin.load"),),
-        edges=(
-            (5000000000, Verdict(rating="critical", rule="plugin.load", limit=5.0)),
-            (2000000000, Verdict(rating="poor", rule="plugin.load", limit=2.0)),
-            (1000000000, Verdict(rating="acceptable", rule="plugin.load", limit=1.0)),
-        ),
-    ),
-    Candidate(
-        rank=7,
-        kind=None,
-        name=None,
-        attributes=(("spanwise.operation.kind", "preload"),),
-        edges=(
-            (5000000000, Verdict(rating="critical", rule="preload", limit=5.0)),
-            (2000000000, Verdict(rating="poor", rule="preload", limit=2.0)),
-            (1000000000, Verdict(rating="acceptable", rule="preload", limit=1.0)),
-        ),
-    ),
-    Candidate(
-        rank=8,
-        kind="client",
-        name=None,
-        attributes=(("db.system.name", None),),
-        edges=(
-            (1000000000, Verdict(rating="critical", rule="db.client", limit=1.0)),
-            (500000000, Verdict(rating="poor", rule="db.client", limit=0.5)),
-            (100000000, Verdict(rating="acceptable", rule="db.client", limit=0.1)),
-        ),
-    ),
-    Candidate(
-        rank=9,
-        kind="client",
-        name=None,
-        attributes=(("db.system", None),),
-        edges=(
-            (1000000000, Verdict(rating="critical", rule="db.client", limit=1.0)),
-            (500000000, Verdict(rating="poor", rule="db.client", limit=0.5)),
-            (100000000, Verdict(rating="acceptable", rule="db.client", limit=0.1)),
-        ),
-    ),
-    Candidate(
-        rank=10,
-        kind="client",
-        name=None,
-        attributes=(("gen_ai.operation.name", None),),
-        edges=(
-            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
-            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
-            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
-        ),
-    ),
-    Candidate(
-        rank=11,
-        kind="internal",
-        name=None,
-        attributes=(("gen_ai.operation.name", None),),
-        edges=(
-            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
-            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
-            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
-        ),
-    ),
-    Candidate(
-        rank=12,
-        kind="client",
-        name=None,
-        attributes=(("http.request.method", None),),
-        edges=(
-            (5000000000, Verdict(rating="critical", rule="http.client", limit=5.0)),
-            (3000000000, Verdict(rating="poor", rule="http.client", limit=3.0)),
-            (1000000000, Verdict(rating="acceptable", rule="http.client", limit=1.0)),
-        ),
-    ),
-    Candidate(
-        rank=13,
-        kind="client",
-        name=None,
-        attributes=(("http.method", None),),
-        edges=(
-            (5000000000, Verdict(rating="critical", rule="http.client", limit=5.0)),
-            (3000000000, Verdict(rating="poor", rule="http.client", limit=3.0)),
-            (1000000000, Verdict(rating="acceptable", rule="http.client", limit=1.0)),
-        ),
-    ),
-    Candidate(
-        rank=14,
-        kind="server",
-        name=None,
-        attributes=(("http.request.method", None),),
-        edges=(
-            (5000000000, Verdict(rating="critical", rule="http.server", limit=5.0)),
-            (3000000000, Verdict(rating="poor", rule="http.server", limit=3.0)),
-            (1000000000, Verdict(rating="acceptable", rule="http.server", limit=1.0)),
-        ),
-    ),
-    Candidate(
-        rank=15,
-        kind="server",
-        name=None,
-        attributes=(("http.method", None),),
-        edges=(
-            (5000000000, Verdict(rating="critical", rule="http.server", limit=5.0)),
-            (3000000000, Verdict(rating="poor", rule="http.server", limit=3.0)),
-            (1000000000, Verdict(rating="acceptable", rule="http.server", limit=1.0)),
-        ),
-    ),
-    Candidate(
-        rank=16,
-        kind=None,
-        name=None,
-        attributes=(("file.path", None),),
-        edges=(
-            (1000000000, Verdict(rating="critical", rule="file", limit=1.0)),
-            (500000000, Verdict(rating="poor", rule="file", limit=0.5)),
-            (100000000, Verdict(rating="acceptable", rule="file", limit=0.1)),
-        ),
-    ),
-)
+HISTORY: dict[str, int] = {"interval": 30000000000, "samples": 1000}
 
 EDGES: dict[str, tuple[float, ...]] = {
     "http.server.request.duration": (
@@ -218,3 +30,303 @@ EDGES: dict[str, tuple[float, ...]] = {
         10.0,
     )
 }
+
+CANDIDATES: tuple[Candidate, ...] = (
+    Candidate(
+        rank=0,
+        kind="client",
+        name=None,
+        attributes=(("db.system.name", "redis"), ("redis.client.operation.blocking", True)),
+        edges=(
+            (604800000000000, Verdict(rating="critical", rule="db.wait", limit=604800.0)),
+            (86400000000000, Verdict(rating="poor", rule="db.wait", limit=86400.0)),
+            (3600000000000, Verdict(rating="acceptable", rule="db.wait", limit=3600.0)),
+        ),
+    ),
+    Candidate(
+        rank=1,
+        kind="client",
+        name=None,
+        attributes=(("db.system.name", "redis"),),
+        edges=(
+            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
+            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
+            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
+        ),
+    ),
+    Candidate(
+        rank=2,
+        kind="client",
+        name=None,
+        attributes=(("db.system", "redis"),),
+        edges=(
+            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
+            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
+            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
+        ),
+    ),
+    Candidate(
+        rank=3,
+        kind="client",
+        name=None,
+        attributes=(("db.system.name", "memcached"),),
+        edges=(
+            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
+            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
+            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
+        ),
+    ),
+    Candidate(
+        rank=4,
+        kind="client",
+        name=None,
+        attributes=(("db.system", "memcached"),),
+        edges=(
+            (100000000, Verdict(rating="critical", rule="cache.client", limit=0.1)),
+            (50000000, Verdict(rating="poor", rule="cache.client", limit=0.05)),
+            (10000000, Verdict(rating="acceptable", rule="cache.client", limit=0.01)),
+        ),
+    ),
+    Candidate(
+        rank=5,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "auth"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="auth", limit=5.0)),
+            (2000000000, Verdict(rating="poor", rule="auth", limit=2.0)),
+            (1000000000, Verdict(rating="acceptable", rule="auth", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=6,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "component.render"),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="component", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="component", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="component", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=7,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "component.action"),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="component", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="component", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="component", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=8,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "custom"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="custom", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="custom", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="custom", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=9,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "system_resource"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="custom", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="custom", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="custom", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=10,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "plugin"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="custom", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="custom", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="custom", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=11,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "plugin.load"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="plugin.load", limit=5.0)),
+            (2000000000, Verdict(rating="poor", rule="plugin.load", limit=2.0)),
+            (1000000000, Verdict(rating="acceptable", rule="plugin.load", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=12,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "preload"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="preload", limit=5.0)),
+            (2000000000, Verdict(rating="poor", rule="preload", limit=2.0)),
+            (1000000000, Verdict(rating="acceptable", rule="preload", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=13,
+        kind="client",
+        name=None,
+        attributes=(("db.system.name", None),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="db.client", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="db.client", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="db.client", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=14,
+        kind="client",
+        name=None,
+        attributes=(("db.system", None),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="db.client", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="db.client", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="db.client", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=15,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "database"),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="db.client", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="db.client", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="db.client", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=16,
+        kind="client",
+        name=None,
+        attributes=(("gen_ai.operation.name", None),),
+        edges=(
+            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
+            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
+            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
+        ),
+    ),
+    Candidate(
+        rank=17,
+        kind="internal",
+        name=None,
+        attributes=(("gen_ai.operation.name", None),),
+        edges=(
+            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
+            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
+            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
+        ),
+    ),
+    Candidate(
+        rank=18,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "ai_generation"),),
+        edges=(
+            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
+            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
+            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
+        ),
+    ),
+    Candidate(
+        rank=19,
+        kind="client",
+        name=None,
+        attributes=(("http.request.method", None),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="http.client", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="http.client", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="http.client", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=20,
+        kind="client",
+        name=None,
+        attributes=(("http.method", None),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="http.client", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="http.client", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="http.client", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=21,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "external_api"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="http.client", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="http.client", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="http.client", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=22,
+        kind="server",
+        name=None,
+        attributes=(("http.request.method", None),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="http.server", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="http.server", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="http.server", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=23,
+        kind="server",
+        name=None,
+        attributes=(("http.method", None),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="http.server", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="http.server", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="http.server", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=24,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "http"),),
+        edges=(
+            (5000000000, Verdict(rating="critical", rule="http.server", limit=5.0)),
+            (3000000000, Verdict(rating="poor", rule="http.server", limit=3.0)),
+            (1000000000, Verdict(rating="acceptable", rule="http.server", limit=1.0)),
+        ),
+    ),
+    Candidate(
+        rank=25,
+        kind=None,
+        name=None,
+        attributes=(("file.path", None),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="file", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="file", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="file", limit=0.1)),
+        ),
+    ),
+    Candidate(
+        rank=26,
+        kind=None,
+        name=None,
+        attributes=(("spanwise.operation.kind", "file"),),
+        edges=(
+            (1000000000, Verdict(rating="critical", rule="file", limit=1.0)),
+            (500000000, Verdict(rating="poor", rule="file", limit=0.5)),
+            (100000000, Verdict(rating="acceptable", rule="file", limit=0.1)),
+        ),
+    ),
+)

@@ -1,4 +1,4 @@
-"""The sections of the file that are not lists of entries: alerts, sampling."""
+"""The sections of the file that are not lists of entries: alerts, sampling, history."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spanwise.thresholds.shapes import shape, shape_of
 
 __all__ = ["SECTIONS", "SINGLE", "TOP_LEVEL", "Single"]
 
-SECTIONS: Final = ("spans", "metrics", "objectives", "alerts", "sampling", "settings")
+SECTIONS: Final = ("spans", "metrics", "objectives", "alerts", "sampling", "history", "settings")
 """What a file and each of its profiles may hold."""
 
 TOP_LEVEL: Final = ("version", "profile", "profiles", *SECTIONS)
@@ -35,6 +35,23 @@ def _keep(node: Node) -> tuple[str, ...]:
     return tuple(word for word in _KEPT if word in said)
 
 
+@shape(**shape_of(units.duration))
+def _interval(node: Node) -> int:
+    interval = units.duration(node)
+    if interval < 1_000_000_000:
+        raise node.error(f"{node.value!r} is shorter than a second, which is too often")
+    return interval
+
+
+@shape(**shape_of(units.count))
+def _samples(node: Node) -> int:
+    samples = units.count(node)
+    # Memory is in proportion: at the shipped 1,000 it is 8 MB at most.
+    if samples > 10_000:
+        raise node.error(f"{samples} samples would take too much memory", "Keep 10000 at most")
+    return samples
+
+
 @shape(**shape_of(units.share))
 def _percentage(node: Node) -> float:
     return round(units.share(node) * 100, 9)
@@ -45,11 +62,11 @@ class Single(NamedTuple):
 
     Attributes:
         fields: its fields, by key.
-        lower: makes its neutral rule.
+        lower: makes its neutral rule; None where only the process is told.
     """
 
     fields: Mapping[str, Field]
-    lower: Callable[[Entry], Rule]
+    lower: Callable[[Entry], Rule] | None = None
 
 
 def _alerting(entry: Entry) -> Alerting:
@@ -82,6 +99,14 @@ SINGLE: Final[Mapping[str, Single]] = {
             ),
         },
         lambda entry: Sampling(**entry.values),
+    ),
+    "history": Single(
+        {
+            "interval": Field(_interval, required=True, meaning="from one sample of the metrics to the next"),
+            "samples": Field(
+                _samples, required=True, meaning="how many are kept; 0 keeps none and takes none"
+            ),
+        }
     ),
 }
 """By the section's name."""

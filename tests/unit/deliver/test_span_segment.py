@@ -136,6 +136,56 @@ def test_a_span_larger_than_a_chunk_arrives(tmp_path: Path) -> None:
     source.discard()
 
 
+def test_a_large_span_is_sent_beside_small_ones(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    source.offer(ended("large", size=2 * CHUNK))
+    source.offer(ended("small"))
+    load = source.load(partial=True)
+    assert load is not None
+    assert {name for _, name in spans_of(load)} == {"large", "small"}
+    source.release(load)
+    source.discard()
+
+
+def test_large_spans_are_bounded_by_their_bytes(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    for number in range(40):
+        source.offer(ended(str(number), size=1024 * 1024))
+    dropped = source.account.drops()["queue_full"]
+    assert 40 - 32 <= dropped <= 40 - 30, "32 MiB wait at most"
+    load = source.load(partial=True)
+    assert load is not None
+    assert sum(map(len, load.body)) < 4 * 1024 * 1024 + 1024, "a receiver's limit"
+    source.release(load)
+    assert len(drained(source)) + load.count + dropped == 40
+    source.discard()
+
+
+def test_each_of_many_scopes_has_room_also_in_a_small_queue(tmp_path: Path) -> None:
+    source = segment(tmp_path, capacity=2048, batch=512)
+    for number in range(100):
+        source.offer(ended("span", scope=f"scope {number}"))
+    assert source.account.drops() == {}
+    assert len(drained(source)) == 100
+    source.discard()
+
+
+def test_what_is_discarded_during_a_request_is_gone_when_that_ends(tmp_path: Path) -> None:
+    source = segment(tmp_path, capacity=10)
+    for number in range(8):
+        source.offer(ended(str(number)))
+    load = source.load(partial=True)
+    assert load is not None
+    source.discard()
+    source.offer(ended("a", scope="first"))
+    source.release(load)
+    for number in range(9):
+        source.offer(ended(f"b{number}", scope="second"))
+    assert source.account.drops() == {}, "the discarded ones take no room"
+    assert sorted(drained(source)) == [("first", "a"), *(("second", f"b{number}") for number in range(9))]
+    source.discard()
+
+
 def test_a_span_that_ends_on_top_of_the_writing_of_another_is_kept(tmp_path: Path) -> None:
     """As from a signal handler or a finalizer: the lock is held by this very thread."""
     source = segment(tmp_path)
@@ -352,6 +402,24 @@ def test_what_nobody_comes_for_is_removed_after_a_week(
     assert f"{1000 - sent} spans are lost" in caplog.text
     assert drained(live) == [("scope", "mine")]
     live.discard()
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    """In a folder of the user's choice other files may have such a name."""
+    foreign = tmp_path / "traces-00000000-1.segment"
+    foreign.write_bytes(b"somebody's data" * 10_000)
+    os.utime(foreign, (0, 0))
+    sweep(tmp_path, FORGOTTEN_SECONDS * 3)
+    assert foreign.exists()
+
+
+def test_all_that_was_adopted_is_let_go_of(tmp_path: Path) -> None:
+    for _ in range(3):
+        killed(tmp_path)
+    heir = segment(tmp_path)
+    heir.adopt()
+    heir.discard()
+    assert len(find(tmp_path, "here")) == 3
 
 
 @pytest.mark.parametrize("damage", [b"\xff", b"\x00"])

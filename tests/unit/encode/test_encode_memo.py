@@ -12,7 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from spanwise.encode import memo as memo_module
 from spanwise.encode.attributes import any_value
 from spanwise.encode.memo import MAX_INSERTIONS, Memo, Texts
-from spanwise.encode.memo_values import MAX_TEXT, MAX_VALUES
+from spanwise.encode.memo_values import MAX_TEXT, MAX_VALUES, TextValues
 from spanwise.encode.pairs import key_field, pair
 
 
@@ -173,6 +173,13 @@ def test_every_length_of_key_and_text(memo: Memo, key_size: int, size: int) -> N
     assert KeyValue.FromString(encoded[length_size:]) == expected
     length = sum((byte & 0x7F) << (7 * index) for index, byte in enumerate(encoded[:length_size]))
     assert length == expected.ByteSize()
+
+
+def test_beginnings_of_few_sizes_are_kept(memo: Memo) -> None:
+    texts = TextValues(memo, "k")
+    for size in range(1, 120):
+        assert texts["x" * size].endswith(b"x" * size)
+    assert len(texts.heads) == 64
 
 
 def test_texts_refuse_what_is_no_text(memo: Memo) -> None:

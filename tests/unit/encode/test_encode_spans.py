@@ -29,8 +29,8 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.status import Status, StatusCode
 
-from spanwise.encode.request import UnencodableError
-from spanwise.encode.spans import encode_span, encode_span_fields, encode_spans, frame_traces
+from spanwise.encode.request import UnencodableError, frame
+from spanwise.encode.spans import encode_span, encode_span_fields, encode_spans
 
 # Equal but distinct ones are among them: stock puts those in one group.
 RESOURCES = [
@@ -206,9 +206,7 @@ def test_the_sdk_gives_its_parent_span_of_another_process_the_remote_flag() -> N
 @pytest.mark.parametrize("scopes", [SCOPES[1:3], SCOPES[1:5], SCOPES[:1]])
 def test_framing_encoded_spans_is_the_same_request(scopes: list[Any]) -> None:
     grouped = [(scope, [span(name=f"{index}-{n}") for n in range(3)]) for index, scope in enumerate(scopes)]
-    framed = frame_traces(
-        RESOURCES[2], [(scope, [encode_span(s) for s in spans]) for scope, spans in grouped]
-    )
+    framed = frame(RESOURCES[2], [(scope, [encode_span(s) for s in spans]) for scope, spans in grouped])
     request = ExportTraceServiceRequest.FromString(framed)
     (resource_spans,) = request.resource_spans
     assert len(resource_spans.scope_spans) == len(scopes)
@@ -247,7 +245,7 @@ def test_equal_resources_and_scopes_share_a_group_in_the_order_they_came() -> No
 
 
 def test_requests_one_after_the_other_are_one_request() -> None:
-    parts = [frame_traces(resource, [(SCOPES[1], [encode_span(span())])]) for resource in RESOURCES[:3]]
+    parts = [frame(resource, [(SCOPES[1], [encode_span(span())])]) for resource in RESOURCES[:3]]
     assert len(ExportTraceServiceRequest.FromString(b"".join(parts)).resource_spans) == 3
 
 

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import flask
 import pytest
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.instrumentation import propagators
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
+from werkzeug.test import Client, EnvironBuilder
 
 from spanwise import names
 from spanwise.context import suppressed
+from spanwise.instrumentors._call import end_abandoned
+from spanwise.instrumentors._serving import Serving
 from spanwise.instrumentors.flask import FlaskInstrumentor
+from spanwise.meters.provider import MeterProvider
+from spanwise.spans.provider import TracerProvider
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Telemetry:
-    """What a test's application sent, and the application itself."""
+    """What a test's application sent, through the SDK's own providers or ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, whose: Any) -> None:
         self.exporter, self.reader = InMemorySpanExporter(), InMemoryMetricReader()
-        self.provider = TracerProvider(resource=Resource({}), shutdown_on_exit=False)
+        self.provider = whose.TracerProvider(resource=Resource({}), shutdown_on_exit=False)
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.meters = MeterProvider([self.reader], Resource({}), shutdown_on_exit=False)
+        self.meters = whose.MeterProvider([self.reader], Resource({}), shutdown_on_exit=False)
         self.tracer = self.provider.get_tracer("test")
 
     def instrument(self, **options: Any) -> None:
@@ -60,9 +68,17 @@ class Telemetry:
         ]
 
 
-@pytest.fixture
-def telemetry() -> Iterator[Telemetry]:
-    made = Telemetry()
+class Stock:
+    TracerProvider, MeterProvider = SdkTracerProvider, SdkMeterProvider
+
+
+class Ours:
+    TracerProvider, MeterProvider = TracerProvider, MeterProvider
+
+
+@pytest.fixture(params=[Stock, Ours])
+def telemetry(request: pytest.FixtureRequest) -> Iterator[Telemetry]:
+    made = Telemetry(request.param)
     made.instrument()
     yield made
     FlaskInstrumentor().uninstrument()
@@ -280,6 +296,9 @@ def test_an_application_within_another_is_a_part_of_its_request(telemetry: Telem
     within, request = telemetry.spans
     assert (within.kind, request.kind) == (SpanKind.INTERNAL, SpanKind.SERVER)
     assert within.parent.span_id == request.context.span_id
+    for metric in (names.HTTP_SERVER_REQUEST_DURATION, names.HTTP_SERVER_RESPONSE_BODY_SIZE):
+        assert [point.count for point in telemetry.points(metric.name)] == [1], "one request, counted once"
+    assert [point.value for point in telemetry.points(names.HTTP_SERVER_ACTIVE_REQUESTS.name)] == [0]
 
 
 def test_the_caller_s_trace_goes_on(telemetry: Telemetry, client: Any) -> None:
@@ -369,6 +388,51 @@ def test_hooks_get_the_span_and_cannot_harm(telemetry: Telemetry, client: Any) -
     assert {point.value for point in telemetry.points(names.HTTP_SERVER_ACTIVE_REQUESTS.name)} == {0}
 
 
+def test_memory_is_measured_where_it_is_asked_for(telemetry: Telemetry, client: Any) -> None:
+    name = names.HTTP_SERVER_REQUEST_MEMORY.name
+    client.get("/item/1")
+    assert telemetry.points(name) == []
+    telemetry.instrument(request_memory=True)
+    kept: list[bytes] = []
+    app = application(telemetry)
+    app.add_url_rule("/grows", view_func=lambda: str(kept.append(b"x" * 20_000_000)))
+    assert app.test_client().get("/grows").status_code == 200
+    assert telemetry.spans[-1].attributes[name] >= 19_000_000
+    (point,) = telemetry.points(name)
+    assert point.sum >= 19_000_000
+    assert point.attributes[names.HTTP_ROUTE] == "/grows"
+
+
+def test_an_asgi_wrapper_s_requests_are_each_one_span(telemetry: Telemetry) -> None:
+    from asgiref.wsgi import WsgiToAsgi
+
+    sent: list[Any] = []
+
+    async def call() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/item/2", "query_string": b"", "headers": []}
+        scope |= {"server": ("shop.example", 80), "http_version": "1.1"}
+        await WsgiToAsgi(application(telemetry))(scope, receive, send)  # type: ignore[no-untyped-call]
+
+    asyncio.run(call())
+    assert b"".join(message.get("body", b"") for message in sent) == b"xx"
+    assert telemetry.span.name == "GET /item/<int:number>"
+
+
+def test_several_applications_and_blueprints_each_have_their_routes(telemetry: Telemetry) -> None:
+    for name in "ab":
+        app, blueprint = flask.Flask(name), flask.Blueprint(name, name, url_prefix=f"/{name}")
+        blueprint.add_url_rule("/<what>", view_func=lambda what: str(what))
+        app.register_blueprint(blueprint)
+        app.test_client().get(f"/{name}/1")
+    assert [span.name for span in telemetry.spans] == ["GET /a/<what>", "GET /b/<what>"]
+
+
 def test_the_trace_is_told_in_the_answer_where_a_propagator_is_set(telemetry: Telemetry, client: Any) -> None:
     propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
     try:
@@ -391,7 +455,120 @@ def test_a_broken_tracer_costs_the_telemetry_alone(
     assert len([record for record in caplog.records if "flask instrumentation" in record.message]) == 1
 
 
-def test_a_server_that_asks_for_the_answer_with_exc_info(telemetry: Telemetry) -> None:
-    body, status, headers = run_wsgi_app(application(telemetry), EnvironBuilder("/item/2").get_environ())
-    assert (b"".join(body), status) == (b"xx", "200 OK")
-    assert headers["content-length"] == "2"
+def test_a_second_answer_with_exc_info_is_the_one_that_counts(telemetry: Telemetry) -> None:
+    app = application(telemetry)
+
+    def twice(_environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", "2")])
+        try:
+            raise ValueError("found out late")
+        except ValueError:
+            start_response("503 Late", [("Content-Length", "3")], sys.exc_info())
+        return [b"xxx"]
+
+    app.wsgi_app = twice  # type: ignore[method-assign]
+    answers: list[tuple[Any, ...]] = []
+    body = app(EnvironBuilder("/item/2").get_environ(), lambda *answer: answers.append(answer))
+    assert list(body) == [b"xxx"]
+    assert [len(answer) for answer in answers] == [2, 3]
+    assert answers[1][2][0] is ValueError
+    assert telemetry.span.attributes[names.HTTP_RESPONSE_STATUS_CODE] == 503
+    assert telemetry.span.attributes[names.ERROR_TYPE] == "503"
+    (point,) = telemetry.points(names.HTTP_SERVER_RESPONSE_BODY_SIZE.name)
+    assert point.sum == 3
+
+
+def test_a_span_that_a_generator_holds_open_is_the_parent_of_what_its_later_parts_do(
+    telemetry: Telemetry,
+) -> None:
+    app = flask.Flask("shop")
+
+    @app.get("/streams")
+    def streams() -> flask.Response:
+        def parts() -> Iterator[str]:
+            with telemetry.tracer.start_as_current_span("stream"):
+                for number in range(3):
+                    with telemetry.tracer.start_as_current_span(f"part {number}"):
+                        pass
+                    yield "x"
+
+        return flask.Response(parts())
+
+    assert app.test_client().get("/streams").data == b"xxx"
+    of = {span.name: span for span in telemetry.spans}
+    assert {of[f"part {number}"].parent.span_id for number in range(3)} == {of["stream"].context.span_id}
+    assert of["stream"].parent.span_id == of["GET /streams"].context.span_id
+
+
+def test_a_body_that_the_server_drops_leaves_nothing_behind(telemetry: Telemetry) -> None:
+    app = flask.Flask("shop")
+
+    @app.get("/streams")
+    def streams() -> flask.Response:
+        def parts() -> Iterator[str]:
+            with telemetry.tracer.start_as_current_span("stream"):
+                yield from "xxx"
+
+        return flask.Response(parts())
+
+    body = app(EnvironBuilder("/streams").get_environ(), lambda *_: None)
+    assert next(iter(body)) == b"x"
+    del body
+    gc.collect()
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    end_abandoned()
+    assert {span.name for span in telemetry.spans} == {"stream", "GET /streams"}
+    (active,) = telemetry.points(names.HTTP_SERVER_ACTIVE_REQUESTS.name)
+    assert active.value == 0
+
+
+def test_a_request_leaves_nothing_to_the_garbage_collector(telemetry: Telemetry) -> None:
+    app = application(telemetry)
+    environ = EnvironBuilder("/item/1").get_environ()
+    gc.collect()
+    gc.disable()
+    try:
+        b"".join(app(environ, lambda *_: None))
+        left = [each for each in gc.get_objects() if isinstance(each, Serving)]
+    finally:
+        gc.enable()
+    assert left == []
+    assert Serving.of(environ) is None
+
+
+def test_the_route_is_found_behind_a_middleware_that_copies_the_environment(telemetry: Telemetry) -> None:
+    app = application(telemetry)
+    original = app.wsgi_app
+    app.wsgi_app = lambda environ, start: original({**environ}, start)  # type: ignore[method-assign]
+    app.test_client().get("/item/1")
+    app.test_client().get("/raises")
+    assert [span.name for span in telemetry.spans] == ["GET /item/<int:number>", "GET /raises"]
+    assert telemetry.spans[1].attributes[names.ERROR_TYPE] == "ZeroDivisionError"
+
+
+def test_a_propagator_that_the_application_sets_is_used_from_then_on(
+    telemetry: Telemetry, client: Any
+) -> None:
+    class Own(TraceContextTextMapPropagator):
+        fields = {"x-own"}  # noqa: RUF012
+
+        def extract(self, carrier: Any, context: Any = None, getter: Any = None) -> Any:
+            (value,) = getter.get(carrier, "x-own")
+            return super().extract({"traceparent": value}, context)
+
+    before = propagate.get_global_textmap()
+    client.get("/item/1", headers={"X-Own": PARENT})
+    propagate.set_global_textmap(Own())
+    try:
+        client.get("/item/1", headers={"X-Own": PARENT})
+    finally:
+        propagate.set_global_textmap(before)
+    client.get("/item/1", headers={"X-Own": PARENT})
+    assert [span.parent is None for span in telemetry.spans] == [True, False, True]
+
+
+def test_the_sizes_of_what_failed_say_so(telemetry: Telemetry, client: Any) -> None:
+    client.post("/item/1", data=b"12345")
+    client.get("/aborts/503")
+    points = telemetry.points(names.HTTP_SERVER_RESPONSE_BODY_SIZE.name)
+    assert {point.attributes.get(names.ERROR_TYPE) for point in points} == {None, "503"}

@@ -63,6 +63,21 @@ def test_one_that_is_asked_for_while_it_runs_is_told_of_when_it_has_run() -> Non
     assert seen == [True]
 
 
+def test_one_that_nobody_awaited_when_its_import_began_is_told_of_later(folder: Path) -> None:
+    seen: list[bool] = []
+    (folder / "awaited_too.py").write_text("import sys\nsys.ask()\n")
+    sys.ask = lambda: when_imported("awaited", lambda module: seen.append(module.done))  # type: ignore[attr-defined]
+    try:
+        importlib.import_module("awaited")
+    finally:
+        del sys.ask  # type: ignore[attr-defined]
+    assert seen == []
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("no_such_module")
+    assert seen == [True]
+    assert not _imports._under_way
+
+
 def test_the_module_and_its_package_s_data_are_as_without_us() -> None:
     when_imported("parcel", lambda _: None)
     when_imported("parcel.inner", lambda _: None)

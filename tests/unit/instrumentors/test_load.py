@@ -211,10 +211,42 @@ def test_one_that_waits_is_attached_when_its_library_is_imported(
     assert "old is not instrumented" in warnings[1]
 
 
-def test_the_report_tells_of_conflicts_before_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TRIGGERS", {"good": "lib_one", "old": "lib_two", "missing": "lib_three"})
-    found = states(startup_report=True, enabled_instrumentations=("good", "old", "missing"))
-    assert (found["good"], found["old"], found["missing"]) == ("waiting", "failed", "absent")
+def test_the_report_tells_of_conflicts_before_the_import(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("lib_one", "lib_two", "lib_three"):
+        (tmp_path / f"{name}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    triggers = {"good": "lib_one", "old": "lib_two", "missing": "lib_three", "bad": "lib_that_is_not_there"}
+    monkeypatch.setattr(module, "TRIGGERS", triggers)
+    found = states(startup_report=True, enabled_instrumentations=("good", "old", "missing", "bad"))
+    assert [found[name] for name in triggers] == ["waiting", "failed", "absent", "absent"]
+
+
+def test_an_instrumentor_that_imports_the_library_itself_is_attached_when_it_has_run(tmp_path: Path) -> None:
+    """Contrib's for httpx is imported at once for httpx2, and imports both."""
+    folder = tmp_path / "both-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: both\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[opentelemetry_instrumentor]\nearly = both_module:Early\nlate = both_module:Late\n"
+    )
+    (tmp_path / "late_library.py").write_text("")
+    (tmp_path / "both_module.py").write_text(
+        "import late_library\nclass Early:\n"
+        "    def instrument(self, **_):\n        print(type(self).__name__)\n"
+        "class Late(Early): ...\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from spanwise.instrumentors import load as module\nfrom spanwise.settings import Settings\n"
+        "module.TRIGGERS['late'] = 'late_library'\n"
+        "module.load(Settings(enabled_instrumentations=('early', 'late')))\nimport wave"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (sorted(done.stdout.split()), done.stderr) == (["Early", "Late"], "")
 
 
 INSTALLED = [

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -233,6 +235,55 @@ def test_a_forked_child_does_not_report_what_waited_in_its_parent(ours: Program)
         os._exit(0 if total(ours) == 2 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert total(ours) == 5
+
+
+def test_a_child_that_is_forked_during_a_collection_collects(ours: Program) -> None:
+    """Its one delivery thread would wait for ever for a lock that another thread of its parent's holds."""
+    ours.instruments["record"](1)
+    inside, on = threading.Event(), threading.Event()
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        inside.set()
+        on.wait(10)
+        return []
+
+    ours.provider.get_meter("m").create_observable_gauge("g", [observe])
+    collecting = threading.Thread(target=ours.reader.get_metrics_data, daemon=True)
+    collecting.start()
+    assert inside.wait(10)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)  # which ends a child that hangs
+        on.set()
+        ours.reader.get_metrics_data()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    on.set()
+    collecting.join(10)
+
+
+def test_what_an_observable_s_callback_adds_is_in_the_same_collection(ours: Program) -> None:
+    add = ours.instruments["add"]
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        add(1)
+        return []
+
+    add(1)
+    ours.provider.get_meter("m").create_observable_gauge("g", [observe])
+    assert [total(ours) for _ in range(3)] == [2, 3, 4]
+
+
+def test_an_amount_that_does_not_add_up_costs_itself_alone(
+    ours: Program, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = ours.instruments["record"]
+    record(1.5)
+    for amount in (0.25, Decimal("1.5"), 0.5):
+        record(amount)  # type: ignore[arg-type]
+    (point,) = ours.reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert (point.count, point.sum) == (3, 2.25)
+    assert "cannot be added" in caplog.text
 
 
 def test_within_a_sampled_span_measurements_become_exemplars(ours: Program) -> None:

@@ -136,6 +136,7 @@ def test_the_index_finds_what_reading_the_rules_one_by_one_finds(
 def test_the_generated_verdicts_are_the_shipped_thresholds() -> None:
     assert candidates(lower(load())) == shipped.CANDIDATES, "run scripts/shipped-verdicts"
     assert edges(lower(load())) == shipped.EDGES, "run scripts/shipped-verdicts"
+    assert load().history == shipped.HISTORY, "run scripts/shipped-verdicts"
 
 
 @given(RULES, st.sampled_from(list(SpanKind)), st.dictionaries(KEYS, VALUES), st.integers(-1, 100))

@@ -71,6 +71,14 @@ def test_settings_are_handed_over() -> None:
     assert found == {"endpoint": "http://x", "process_meters": True, "a": ["b", "c"], "n": 5}
 
 
+@pytest.mark.parametrize(
+    ("profile", "seconds"), [("production", 30), ("development", 10), ("testing", 5), ("wifi", 30)]
+)
+def test_the_history_s_interval_is_the_profile_s(profile: str, seconds: int) -> None:
+    assert load(profile=profile).history == {"interval": seconds * 10**9, "samples": 1000}
+    assert read(V + "history: {samples: 0}", profile).history == {"interval": seconds * 10**9, "samples": 0}
+
+
 def test_one_line_a_rule() -> None:
     found = load()
     lines = describe(found)
@@ -86,6 +94,9 @@ def test_one_line_a_rule() -> None:
         (V + "version: 1", ":2:1", "twice"),
         (V + "spans: {a: {match: {x: y}, good: 3s, acceptable: 2s, poor: 5s}}", ":2:9", "must rise"),
         (V + "spans: {http.server: {good: 1}}", ":2:29", "Add a unit"),
+        (V + "history: {interval: 100ms}", ":2:21", "too often"),
+        (V + "history: {samples: 10001}", ":2:20", "10000 at most"),
+        (V + "history: {sample: 5}", ":2:11", "Did you mean 'samples'"),
         (V + "spans: {http.server: {good: -1s}}", ":2:29", "below zero"),
         (V + "spans: {http.server: {good: .nan}}", ":2:29", "expected a duration"),
         (V + "spans: {http.server: {good: .inf}}", ":2:29", "expected a duration"),

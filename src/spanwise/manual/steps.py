@@ -1,0 +1,151 @@
+"""Runs a generator or a coroutine step by step: what it does is measured, what it waits for is not.
+
+Between two steps others run in the same thread: other tasks, or whoever asks the generator for its next item.
+They must find neither its span as their current one nor their CPU time on its account.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+__all__ = ["Stepped", "observed"]
+
+
+class Stepped(Protocol):
+    """What is told of the steps. Nothing of it raises."""
+
+    def start(self) -> Any:
+        """Before the first step."""
+
+    def enter_step(self) -> None:
+        """A step begins."""
+
+    def leave_step(self) -> None:
+        """The step is over; another may come."""
+
+    def item(self, item: Any) -> None:
+        """A generator yielded this."""
+
+    def result(self, result: Any) -> None:
+        """It returned this."""
+
+    def stop(self) -> None:
+        """All went well."""
+
+    def raised(self, error: BaseException) -> None:
+        """It raised this, or was closed by its consumer (GeneratorExit)."""
+
+
+def _steps(run: Stepped, inner: Any, each: Callable[[Any], None] | None = None) -> Generator[Any, Any, Any]:
+    """Yields what ``inner`` yields, hands on what it is sent and thrown, returns what it returns."""
+    step, given = inner.send, None
+    while True:
+        run.enter_step()
+        try:
+            yielded = step(given)
+        except StopIteration as done:
+            return done.value
+        finally:
+            run.leave_step()
+            given = None  # an exception here would hold this frame, and that the exception
+        if each is not None:
+            each(yielded)
+        try:
+            given = yield yielded
+            step = inner.send
+        except GeneratorExit:
+            run.enter_step()
+            try:
+                inner.close()
+            finally:
+                run.leave_step()
+            raise
+        except BaseException as error:
+            given, step = error, inner.throw
+
+
+def _observe(run: Stepped, inner: Any, each: Callable[[Any], None] | None = None) -> Generator[Any, Any, Any]:
+    """Stands for a generator, or for a coroutine, from its first step to its end."""
+    run.start()
+    try:
+        result = yield from _steps(run, inner, each)
+    except BaseException as error:
+        run.raised(error)
+        raise
+    run.result(result)
+    run.stop()
+    return result
+
+
+_observe_coroutine: Any = types.coroutine(_observe)
+_await: Any = types.coroutine(_steps)
+
+
+def observed(function: Callable[..., Any], run_of: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Any:
+    """A function of the same sort as ``function`` that does the same, observed.
+
+    Args:
+        function: a function, a coroutine function, a generator or an asynchronous generator function.
+        run_of: makes what is told, for one call, of its arguments.
+    """
+    if inspect.isasyncgenfunction(function):
+        return _of_async_generator(function, run_of)
+    made: Any
+    if inspect.iscoroutinefunction(function):
+
+        async def made(*args: Any, **kwargs: Any) -> Any:
+            run = run_of(args, kwargs)
+            return await _observe_coroutine(run, function(*args, **kwargs))
+
+    elif inspect.isgeneratorfunction(function):
+
+        def made(*args: Any, **kwargs: Any) -> Any:
+            run = run_of(args, kwargs)
+            return (yield from _observe(run, function(*args, **kwargs), run.item))
+
+    else:
+
+        def made(*args: Any, **kwargs: Any) -> Any:
+            with run_of(args, kwargs) as run:
+                result = function(*args, **kwargs)
+                run.result(result)
+                return result
+
+    return functools.wraps(function)(made)
+
+
+def _of_async_generator(
+    function: Callable[..., Any], run_of: Callable[[tuple[Any, ...], dict[str, Any]], Any]
+) -> Any:
+    @functools.wraps(function)
+    async def made(*args: Any, **kwargs: Any) -> Any:
+        run = run_of(args, kwargs)
+        inner = function(*args, **kwargs)
+        run.start()
+        try:
+            asked = inner.asend(None)
+            while True:
+                try:
+                    item = await _await(run, asked)
+                except StopAsyncIteration:
+                    break
+                run.item(item)
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    await _await(run, inner.aclose())
+                    raise
+                except BaseException as error:
+                    asked = inner.athrow(error)
+                else:
+                    asked = inner.asend(sent)
+        except BaseException as error:
+            run.raised(error)
+            raise
+        run.stop()
+
+    return made
