@@ -16,7 +16,8 @@ from spanwise.context import attach_context, detach_context
 from spanwise.instrumentors._call import Call, Calls
 from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._traceback import unseen
-from spanwise.meters.plugins import PluginMeters, labels_of, plugin_name, resident_bytes
+from spanwise.meters.plugins import PluginMeters, labels_of, plugin_name
+from spanwise.meters.resident import resident_bytes
 
 __all__ = ["Loads"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.metrics import Meter
@@ -12,10 +11,9 @@ from opentelemetry.util.types import AttributeValue
 from spanwise import names
 from spanwise.instruments import make
 
-__all__ = ["PluginMeters", "labels_of", "plugin_name", "resident_bytes"]
+__all__ = ["PluginMeters", "labels_of", "plugin_name"]
 
 _LONGEST_NAME: Final = 128
-_STATM: Final = "/proc/self/statm"
 
 
 class PluginMeters:
@@ -52,40 +50,6 @@ def plugin_name(name: object, plugin: object) -> str:
         kind = type(plugin)
         text = f"{kind.__module__}.{kind.__qualname__}"
     return text[:_LONGEST_NAME]
-
-
-def _reader() -> Callable[[], int]:
-    if not os.path.exists(_STATM):
-        import psutil
-
-        def ask() -> int:
-            rss: int = psutil.Process().memory_info().rss
-            return rss
-
-        return ask
-
-    page = os.sysconf("SC_PAGE_SIZE")
-
-    def read() -> int:
-        # https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html: the second number is resident pages.
-        with open(_STATM, "rb", buffering=0) as file:
-            return int(file.read(64).split()[1]) * page
-
-    return read
-
-
-_read: Callable[[], int] | None = None
-
-
-def resident_bytes() -> int:
-    """The process's resident memory in bytes; 0 where it cannot be read. 10 µs on Linux."""
-    global _read
-    try:
-        if _read is None:
-            _read = _reader()
-        return _read()
-    except Exception:
-        return 0
 
 
 def labels_of(project: Any, name: str) -> dict[str, AttributeValue]:

@@ -11,25 +11,7 @@ __all__ = ["CANDIDATES", "EDGES", "HISTORY"]
 
 HISTORY: dict[str, int] = {"interval": 30000000000, "samples": 1000}
 
-EDGES: dict[str, tuple[float, ...]] = {
-    "http.server.request.duration": (
-        0.005,
-        0.01,
-        0.025,
-        0.05,
-        0.075,
-        0.1,
-        0.25,
-        0.5,
-        0.75,
-        1.0,
-        2.0,
-        2.5,
-        5.0,
-        7.5,
-        10.0,
-    )
-}
+EDGES: dict[str, tuple[float, ...]] = {"http.server.request.duration": (2.0,)}
 
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate(

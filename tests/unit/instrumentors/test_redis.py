@@ -38,6 +38,7 @@ from spanwise.instrumentors._redis import _MEMO
 from spanwise.instrumentors._redis_answer import answering
 from spanwise.instrumentors.flask import FlaskInstrumentor
 from spanwise.instrumentors.redis import RedisInstrumentor
+from spanwise.launched import Launch
 from spanwise.settings import Settings
 
 PLACE = {names.SERVER_ADDRESS: "10.0.0.1", names.SERVER_PORT: 6379}
@@ -661,6 +662,7 @@ def test_a_session_s_reads_belong_to_the_request(telemetry: Telemetry) -> None:
 
 PROGRAM = """
 import sys
+from spanwise.launched import Launch
 from spanwise.settings import Settings
 from spanwise.instrumentors.load import load
 (outcome,) = [each for each in load(Settings(
@@ -687,6 +689,6 @@ def test_a_setting_leaves_info_out(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, Any]] = []
     monkeypatch.setattr(distro, "load", lambda settings, options: given.append(options) or [])
     for wanted in (True, False):
-        monkeypatch.setattr(distro, "current", distro.Launch(Settings(redis_info=wanted)))
+        monkeypatch.setattr(distro, "current", Launch(Settings(redis_info=wanted)))
         distro.instrument()
-    assert given == [{}, {"redis": {"info": False}}]
+    assert [options["redis"] for options in given] == [{"info": True}, {"info": False}]

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from spanwise import declarative, distro
+from spanwise.options import merged, options_of
 from spanwise.rating.shipped import CANDIDATES
 from spanwise.rating.verdict import critical_beyond
+from spanwise.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,8 @@ def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def options(**arguments: Any) -> dict[str, Any]:
-    return dict(distro._read(arguments).options["sqlalchemy"])
+    launched = distro._read(arguments)
+    return dict(merged(options_of(launched.settings), launched.options)["sqlalchemy"])
 
 
 def test_a_statement_is_slow_where_the_shipped_thresholds_say_critical() -> None:
@@ -51,7 +54,17 @@ def test_a_declarative_file_is_added_to_ours(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(declarative, "apply", lambda _: declared)
     launched = distro._read({})
     distro._start_from_file(launched, "otel.yaml")
-    assert launched.options == {
-        "sqlalchemy": {"slow_statement": 1.0, "enable_commenter": True},
-        "flask": {"excluded_urls": "health"},
-    }
+    found = merged(options_of(launched.settings), launched.options)
+    assert found["sqlalchemy"] == {"slow_statement": 1.0, "enable_commenter": True}
+    assert found["flask"] == {"excluded_urls": "health", "request_memory": False}
+
+
+def test_settings_reach_the_instrumentors_they_are_about() -> None:
+    found = options_of(
+        Settings(cache_spans=True, excluded_hooks=("a*",), redis_info=False, request_memory=True)
+    )
+    assert found["cachetools"] == found["flask_caching"] == found["diskcache"] == {"cache_spans": True}
+    assert found["pluggy"] == {"excluded_hooks": ("a*",)}
+    assert found["redis"] == {"info": False}
+    assert found["flask"] == {"request_memory": True}
+    assert not {"cachetools", "pluggy"} & set(options_of(Settings()))

@@ -1,0 +1,44 @@
+"""What was started in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from spanwise.instrumentors.load import Outcome
+from spanwise.meters.sampler import Sampler
+from spanwise.rating.verdict import VerdictFunction
+from spanwise.settings import Settings
+
+__all__ = ["Launch"]
+
+
+@dataclass
+class Launch:
+    """What was started in this process, and what came of it.
+
+    Attributes:
+        settings: the settings that hold.
+        verdict: rates spans by the thresholds.
+        edges: those that the thresholds add to our histograms, by the metric's name.
+        describe: makes the report's lines about the thresholds.
+        service: the service as telemetry names it.
+        destinations: a line a signal: where it goes.
+        options: keyword arguments of ``instrument()`` by instrumentation.
+        outcomes: what became of each instrumentation.
+        history: how often the metrics are sampled, in nanoseconds, and how many samples are kept.
+        sampler: takes the samples; None where none are taken.
+    """
+
+    settings: Settings
+    verdict: VerdictFunction | None = None
+    edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    describe: Callable[[], list[str]] = list
+    service: str = "telemetry is off"
+    destinations: list[str] = field(default_factory=list)
+    options: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+    instrumented: bool = False
+    history: Mapping[str, int] = field(default_factory=dict)
+    sampler: Sampler | None = None
