@@ -162,7 +162,7 @@ RATING_LIMIT: Final = "spanwise.rating.limit"
 OBJECTIVE: Final = "spanwise.objective"
 OBJECTIVE_MET: Final = "spanwise.objective.met"
 
-# -- tail sampling of the Collector ------------------------------------------------------------------------------
+# -- tail sampling of the Collector ----------------------------------------------------------------
 # https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/processor/tailsamplingprocessor
 SAMPLING_POLICY: Final = "tailsampling.policy"
 
