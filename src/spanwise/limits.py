@@ -34,14 +34,17 @@ def read(launched: Launch, arguments: dict[str, Any]) -> None:
         return
     from spanwise.rating.edges import edges
     from spanwise.rating.lowered import candidates
+    from spanwise.rules.model import History
     from spanwise.thresholds import load as file
 
     thresholds = file.load(given, loaded.profile)
     if thresholds.settings:
         launched.settings = sources.load(arguments, file=thresholds.settings)
-    _rate_by(launched, candidates(file.lower(thresholds)))
-    launched.edges = edges(file.lower(thresholds))
-    launched.history = thresholds.history
+    rules = file.lower(thresholds)
+    _rate_by(launched, candidates(rules))
+    launched.edges = edges(rules)
+    history = next(rule for rule in rules if isinstance(rule, History))
+    launched.history = {"interval": history.interval, "samples": history.samples}
     launched.describe = lambda: file.summary(thresholds)
 
 

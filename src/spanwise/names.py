@@ -606,7 +606,10 @@ CIRCUIT_TRIPPED_EVENT: Final = "circuit_breaker.tripped"
 CIRCUIT_HALF_OPEN_EVENT: Final = "circuit_breaker.half_open"
 CIRCUIT_CLOSED_EVENT: Final = "circuit_breaker.closed"
 CIRCUIT_TRIPS: Final = Metric(
-    "circuit_breaker.trips", "{trip}", "Times a circuit breaker opened, by reason.", "spanwise"
+    "circuit_breaker.trips", "{trip}", "Times a circuit breaker opened.", "spanwise"
+)
+CIRCUIT_TRIPS_BY_REASON: Final = Metric(
+    "circuit_breaker.trips.by_reason", "{trip}", "Times a circuit breaker opened, by reason.", "spanwise"
 )
 CIRCUIT_CALLS: Final = Metric(
     "circuit_breaker.calls", "{call}", "Calls through circuit breakers, by state and outcome.", "spanwise"

@@ -74,8 +74,8 @@ def start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> 
     if sampling is not None and sampling not in readers:
         readers.append(sampling)
     views = [
-        View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries(name, more)))
-        for name, more in launched.edges.items()
+        View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries=edges))
+        for name, edges in launched.edges.items()
     ]
     provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False, views=views)
     metrics.set_meter_provider(provider)

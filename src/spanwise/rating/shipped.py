@@ -11,8 +11,6 @@ __all__ = ["CANDIDATES", "EDGES", "HISTORY"]
 
 HISTORY: dict[str, int] = {"interval": 30000000000, "samples": 1000}
 
-EDGES: dict[str, tuple[float, ...]] = {"http.server.request.duration": (2.0,)}
-
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate(
         rank=0,

@@ -18,6 +18,7 @@ __all__ = [
     "SPAN_KINDS",
     "AttributeMatch",
     "Burn",
+    "History",
     "Instrument",
     "Match",
     "MetricRule",
@@ -178,6 +179,19 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """How the process keeps its metrics' past.
+
+    Attributes:
+        interval: nanoseconds from one sample to the next.
+        samples: how many are kept; 0 keeps none and takes none.
+    """
+
+    interval: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class Burn:
     """Two windows over which an objective's budget is used up too quickly.
 
@@ -223,7 +237,7 @@ class Objective:
     minimum: int = 0
 
 
-Rule: TypeAlias = SpanRule | MetricRule | Objective | Alerting | Sampling
+Rule: TypeAlias = SpanRule | MetricRule | Objective | Alerting | Sampling | History
 
 
 def by_precedence(rules: tuple[Rule, ...]) -> tuple[SpanRule, ...]:

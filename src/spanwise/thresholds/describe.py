@@ -38,6 +38,12 @@ def describe(thresholds: Thresholds) -> list[str]:
         elif isinstance(rule, Sampling):
             kept = ", ".join(rule.keep) or "nothing in particular"
             lines.append(f"sampling: keeps {kept}, and {rule.baseline:g} % of the rest")
+        else:
+            lines.append(
+                f"history: {rule.samples} samples of the metrics, one every {duration_text(rule.interval)}"
+                if rule.samples
+                else "history: none is kept"
+            )
     return lines
 
 

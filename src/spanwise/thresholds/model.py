@@ -77,9 +77,8 @@ class Thresholds:
 
     Attributes:
         profile: the profile in force; empty for none.
-        entries: those of the spans, metrics and objectives by name, then those of the single sections.
+        entries: those of the spans, metrics and objectives by name, then the alerts' and the sampling's.
         rules: the neutral rules they come to.
-        history: ``interval`` in nanoseconds and ``samples``: how the process keeps its metrics' past.
         settings: the ``settings:`` mapping, for :func:`spanwise.sources.load`.
         source: the user's file; empty for the shipped defaults alone.
     """
@@ -87,6 +86,5 @@ class Thresholds:
     profile: str
     entries: tuple[Entry, ...]
     rules: tuple[Rule, ...]
-    history: Mapping[str, int] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
     source: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from spanwise.rules.alerting import Alerting
-from spanwise.rules.model import RATINGS, Rule, Sampling
+from spanwise.rules.model import RATINGS, History, Rule, Sampling
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node, suggestion
 from spanwise.thresholds.handlers import read_handlers
@@ -35,6 +35,11 @@ def _keep(node: Node) -> tuple[str, ...]:
     return tuple(word for word in _KEPT if word in said)
 
 
+@shape(**shape_of(units.share))
+def _percentage(node: Node) -> float:
+    return round(units.share(node) * 100, 9)
+
+
 @shape(**shape_of(units.duration))
 def _interval(node: Node) -> int:
     interval = units.duration(node)
@@ -43,18 +48,16 @@ def _interval(node: Node) -> int:
     return interval
 
 
-@shape(**shape_of(units.count))
+# Memory is in proportion: at the shipped 1,000 it is 8 MB at most.
+_MOST_SAMPLES: Final = 10_000
+
+
+@shape(type="integer", minimum=0, maximum=_MOST_SAMPLES)
 def _samples(node: Node) -> int:
     samples = units.count(node)
-    # Memory is in proportion: at the shipped 1,000 it is 8 MB at most.
-    if samples > 10_000:
-        raise node.error(f"{samples} samples would take too much memory", "Keep 10000 at most")
+    if samples > _MOST_SAMPLES:
+        raise node.error(f"{samples} samples would take too much memory", f"Keep {_MOST_SAMPLES} at most")
     return samples
-
-
-@shape(**shape_of(units.share))
-def _percentage(node: Node) -> float:
-    return round(units.share(node) * 100, 9)
 
 
 class Single(NamedTuple):
@@ -106,7 +109,8 @@ SINGLE: Final[Mapping[str, Single]] = {
             "samples": Field(
                 _samples, required=True, meaning="how many are kept; 0 keeps none and takes none"
             ),
-        }
+        },
+        lambda entry: History(**entry.values),
     ),
 }
 """By the section's name."""

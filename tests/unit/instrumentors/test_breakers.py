@@ -119,7 +119,7 @@ def test_calls_trips_and_states(observed: Observed) -> None:
         ("lyrics", "closed", "failure"): 2,
         ("lyrics", "open", "rejected"): 1,
     }
-    assert observed.values(names.CIRCUIT_TRIPS) == {("lyrics", "failures", "ConnectionError"): 1}
+    assert observed.values(names.CIRCUIT_TRIPS_BY_REASON) == {("lyrics", "failures", "ConnectionError"): 1}
     assert observed.values(names.CIRCUIT_STATUS) == {("lyrics", "open"): 1}
     assert observed.values(names.CIRCUIT_OPEN_TIME)[("lyrics",)] > 0
     assert observed.values(names.CIRCUIT_BACKOFF) == {("lyrics",): LONG}
@@ -144,7 +144,7 @@ def test_a_trial(observed: Observed, recovers: bool) -> None:
     trips = {("lyrics", "failures", "ConnectionError"): 1}
     if not recovers:
         trips["lyrics", "trial failed", "ConnectionError"] = 1
-    assert observed.values(names.CIRCUIT_TRIPS) == trips
+    assert observed.values(names.CIRCUIT_TRIPS_BY_REASON) == trips
 
 
 def test_results_and_exceptions_are_the_same_as_without(observed: Observed) -> None:
@@ -177,7 +177,7 @@ def test_breakers_made_before_and_everything_restored(observed: Observed) -> Non
     observed.calls(early, False, False)
     observed = Observed(kind)
     assert observed.values(names.CIRCUIT_STATUS)["early", "open"] == 1
-    assert observed.values(names.CIRCUIT_TRIPS) == {}
+    assert observed.values(names.CIRCUIT_TRIPS_BY_REASON) == {}
     observed.calls(early, True)
     assert observed.values(names.CIRCUIT_CALLS) == {("early", "open", "rejected"): 1}
     kind.instrumentor().uninstrument()
@@ -206,7 +206,7 @@ def test_a_breaker_opened_by_hand(pybreakers: Observed) -> None:
     breaker = pybreaker.CircuitBreaker(name="lyrics")
     pybreakers.calls(breaker, False)
     breaker.open()
-    assert pybreakers.values(names.CIRCUIT_TRIPS) == {("lyrics", "forced"): 1}
+    assert pybreakers.values(names.CIRCUIT_TRIPS_BY_REASON) == {("lyrics", "forced"): 1}
     breaker.close()
     assert pybreakers.values(names.CIRCUIT_STATUS) == {("lyrics", "closed"): 1}
 
