@@ -7,10 +7,9 @@ from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from spanwise import names
 from spanwise.names import Metric
 
-__all__ = ["Callback", "boundaries", "make"]
+__all__ = ["Callback", "make"]
 
 Callback = Callable[[CallbackOptions], Iterable[Observation]]
 
@@ -47,14 +46,3 @@ def make(meter: Meter, metric: Metric, *callbacks: Callback) -> Any:
         create = getattr(meter, _OBSERVABLE[metric.kind])
         return create(metric.name, list(callbacks), metric.unit, metric.description)
     return getattr(meter, _SYNCHRONOUS[metric.kind])(metric.name, metric.unit, metric.description)
-
-
-def boundaries(name: str, more: Iterable[float]) -> list[float]:
-    """The boundaries of one of our histograms, and more of them, in order.
-
-    Args:
-        name: the metric's.
-        more: in the metric's unit.
-    """
-    known = (each for each in vars(names).values() if isinstance(each, Metric) and each.name == name)
-    return sorted({edge for metric in known for edge in metric.buckets} | set(more))

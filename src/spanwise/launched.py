@@ -21,7 +21,6 @@ class Launch:
     Attributes:
         settings: the settings that hold.
         verdict: rates spans by the thresholds.
-        edges: those that the thresholds add to our histograms, by the metric's name.
         describe: makes the report's lines about the thresholds.
         service: the service as telemetry names it.
         destinations: a line a signal: where it goes.
@@ -35,7 +34,6 @@ class Launch:
 
     settings: Settings
     verdict: VerdictFunction | None = None
-    edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     describe: Callable[[], list[str]] = list
     service: str = "telemetry is off"
     destinations: list[str] = field(default_factory=list)

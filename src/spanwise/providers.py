@@ -15,7 +15,6 @@ from spanwise import components, names
 from spanwise.deliver import exporters, selfmetrics
 from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
-from spanwise.instruments import boundaries
 from spanwise.launched import Launch
 from spanwise.meters import standard
 from spanwise.meters.provider import MeterProvider

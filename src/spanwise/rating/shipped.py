@@ -310,3 +310,23 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
 )
+
+EDGES: dict[str, tuple[float, ...]] = {
+    "http.server.request.duration": (
+        0.005,
+        0.01,
+        0.025,
+        0.05,
+        0.075,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+        2.0,
+        2.5,
+        5.0,
+        7.5,
+        10.0,
+    )
+}

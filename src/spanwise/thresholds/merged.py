@@ -118,15 +118,13 @@ class Merged:
         for section, single in sections.SINGLE.items():
             with self._problems.noted():
                 entry = _read_entry(section, section, single.fields, self._single[section], "")
-                if single.lower is not None:
-                    rules.append(single.lower(entry))
+                rules.append(single.lower(entry))
                 found.append(entry)
         if not self._problems.found:
             _check_objectives(found, rules, self._problems)
         self._problems.settle()
         settings = {key: node.plain() for key, node in self._single["settings"].items()}
-        history = next(entry.values for entry in found if entry.name == entry.kind == "history")
-        return Thresholds(profile, tuple(found), tuple(rules), history, settings, source)
+        return Thresholds(profile, tuple(found), tuple(rules), settings, source)
 
 
 def _check_objectives(entries: list[Entry], rules: list[Rule], problems: Problems) -> None:

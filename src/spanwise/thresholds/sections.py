@@ -1,4 +1,4 @@
-"""The sections of the file that are not lists of entries: alerts, sampling, history."""
+"""The sections of the file that are not lists of entries: alerts, sampling."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Single(NamedTuple):
 
     Attributes:
         fields: its fields, by key.
-        lower: makes its neutral rule; None where only the process is told.
+        lower: makes its neutral rule.
     """
 
     fields: Mapping[str, Field]
-    lower: Callable[[Entry], Rule] | None = None
+    lower: Callable[[Entry], Rule]
 
 
 def _alerting(entry: Entry) -> Alerting:
