@@ -187,7 +187,7 @@ RATING_LIMIT: Final = "spanwise.rating.limit"
 OBJECTIVE: Final = "spanwise.objective"
 OBJECTIVE_MET: Final = "spanwise.objective.met"
 
-# -- tail sampling ------------------------------------------------------------------------------
+# -- tail sampling of the Collector ----------------------------------------------------------------
 # https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/processor/tailsamplingprocessor
 SAMPLING_POLICY: Final = "tailsampling.policy"
 

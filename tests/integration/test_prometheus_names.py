@@ -21,6 +21,7 @@ from spanwise.thresholds.load import load
 
 pytestmark = pytest.mark.real
 UNITS = [
+    *("By/min", "By/h", "By/d", "By/w", "By/mo", "By/y", "By/m", "TBy/wk"),
     *("", "1", "s", "ms", "us", "ns", "By", "KiBy", "MBy", "%", "Cel", "{request}", "{a}/s", "By/s", "m/s"),
     *(
         "{request}/min",
