@@ -91,8 +91,9 @@ def test_the_trip_is_an_event_and_the_breaker_a_metric(sink: Sink) -> None:
     latest = {metric["name"]: metric for metric in sink.metrics()}
     (trip,) = latest[names.CIRCUIT_TRIPS.name]["points"]
     assert trip["value"] == 1
-    assert trip["attributes"][names.CIRCUIT_NAME] == "lyrics"
-    assert trip["attributes"][names.CIRCUIT_REASON] == "failures"
+    assert trip["attributes"] == {names.CIRCUIT_NAME: "lyrics"}
+    (reason,) = latest[names.CIRCUIT_TRIPS_BY_REASON.name]["points"]
+    assert reason["attributes"][names.CIRCUIT_REASON] == "failures"
     states = {
         point["attributes"][names.CIRCUIT_STATE]: point["value"]
         for point in latest[names.CIRCUIT_STATUS.name]["points"]
