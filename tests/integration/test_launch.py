@@ -158,7 +158,12 @@ def outline(sink: Sink) -> dict[str, set[object]]:
             (span["name"], key) for span in spans for key in span["attributes"] if key not in _OF_THE_SERVER
         },
         "resource": {key for span in spans for key in span["resource"]},
-        "metrics": {metric["name"] for metric in sink.metrics()} - _OF_A_PAST,
+        "metrics": {
+            metric["name"]
+            for metric in sink.metrics()
+            # What launches the application may use lru_cache itself.
+            if metric["name"] not in _OF_A_PAST and not metric["name"].startswith("cache.")
+        },
         "logs": {(log["body"], log["severity"]) for log in sink.logs() if log["scope"] == "shop"},
     }
 

@@ -14,8 +14,8 @@ from backends import Prometheus, collector, prometheus
 from servers import wait_for
 
 from spanwise import names
-from spanwise.artefacts.prometheus import expression
 from spanwise.artefacts.prometheus_names import metric
+from spanwise.artefacts.promql import condition
 from spanwise.rules.model import MetricRule, Series
 from spanwise.thresholds.load import load, lower
 
@@ -58,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 @pytest.mark.parametrize("name", ["cpu", "system_memory", "memory"])
 def test_the_rule_s_expression_is_about_one_series(name: str, server: Prometheus) -> None:
     everything = dataclasses.replace(RULES[name], limit=-1.0)
-    (found,) = server.query(expression(everything))
+    (found,) = server.query(condition(everything))
     assert found["metric"]["service_name"] == "machine"
     assert float(found["value"][1]) > 0
 

@@ -38,6 +38,7 @@ ELSEWHERE = {
     names.OLD_DB_CLIENT_CONNECTIONS_USAGE.name: "old names: test_sqlalchemy_oracle",
     names.DB_CLIENT_CONNECTION_USE_TIME.name: "an option: test_sqlalchemy_pools",
     names.DB_CLIENT_CONNECTION_TIMEOUTS.name: "a pool that is used up: test_sqlalchemy_pools",
+    names.HTTP_CLIENT_REQUEST_BODY_SIZE.name: "a request with a body: test_http_clients",
     names.DELIVERY_ADOPTED.name: "a killed process: test_span_segment",
     names.PROCESS_MEMORY_GROWTH_RATIO.name: "five minutes of life: test_process_meters",
     **dict.fromkeys(
