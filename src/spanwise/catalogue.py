@@ -29,7 +29,8 @@ def markdown() -> str:
             row = (f"`{value.name}`", value.kind, f"`{value.unit}`", value.description, value.source)
             metrics.append(f"| {' | '.join(row)} |")
         elif re.fullmatch(r"[a-z_]+(\.[a-z_0-9]+)+", value):
-            source = "spanwise" if "(ours)" in section or value.startswith("spanwise.") else "semconv"
+            ours = "(ours)" in section or value.startswith("spanwise.")
+            source = "spanwise" if ours else "collector" if "Collector" in section else "semconv"
             attributes.append(f"| `{value}` | {section.replace(' (ours)', '')} | {source} |")
     parts = (_HEAD, "## Metrics\n", *metrics, "", "## Attributes\n", *attributes)
     return "\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""``spanwise thresholds``: checks a thresholds file, and shows what holds."""
+"""``spanwise thresholds``: checks a thresholds file, shows what holds, tells what it would have done."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from spanwise import sources
+from spanwise.commands.replay import replay
 from spanwise.errors import ThresholdsError
 from spanwise.thresholds.load import describe, load
 
@@ -17,7 +18,10 @@ _PROFILE = click.option("--profile", help="A profile, over the file's own.")
 
 @click.group()
 def thresholds() -> None:
-    """Check a thresholds file; show what holds."""
+    """Check a thresholds file; show what holds; replay recorded traces."""
+
+
+thresholds.add_command(replay)
 
 
 @thresholds.command()
