@@ -52,7 +52,7 @@ class _Source:
     value: Callable[[Span], float | None] = _seconds
 
 
-_SERVER, _CLIENT = KINDS.index("server"), KINDS.index("client")
+_INTERNAL, _SERVER, _CLIENT = (KINDS.index(kind) for kind in ("internal", "server", "client"))
 _PRELOAD: Final = ((names.OPERATION_KIND, "preload"),)
 _STREAM: Final = ((names.OPERATION_KIND, "stream"),)
 _OF_SPANS: Final = (names.SPAN_METRICS_CALLS.name, names.SPAN_METRICS_DURATION.name)
@@ -60,13 +60,13 @@ _OF_THE_APPLICATION: Final = {
     names.HTTP_SERVER_REQUEST_DURATION.name: _Source(_SERVER, names.HTTP_REQUEST_METHOD),
     names.DB_CLIENT_OPERATION_DURATION.name: _Source(_CLIENT, names.DB_SYSTEM_NAME),
     names.OPERATION_DURATION.name: _Source(present=names.OPERATION_NAME),
-    names.PRELOAD_EVENTS.name: _Source(wanted=_PRELOAD),
-    names.PRELOAD_DURATION.name: _Source(wanted=_PRELOAD),
-    names.STREAM_STARTED.name: _Source(wanted=_STREAM),
-    names.STREAM_ERRORS.name: _Source(wanted=(*_STREAM, (names.STREAM_OUTCOME, "error"))),
-    names.STREAM_COMPLETED.name: _Source(wanted=(*_STREAM, (names.STREAM_OUTCOME, "completed"))),
-    names.STREAM_DURATION.name: _Source(wanted=_STREAM),
-    names.STREAM_BUFFER_RATIO.name: _Source(wanted=_STREAM, value=_buffer_ratio),
+    names.PRELOAD_EVENTS.name: _Source(_INTERNAL, wanted=_PRELOAD),
+    names.PRELOAD_DURATION.name: _Source(_INTERNAL, wanted=_PRELOAD),
+    names.STREAM_STARTED.name: _Source(_INTERNAL, wanted=_STREAM),
+    names.STREAM_ERRORS.name: _Source(_INTERNAL, wanted=(*_STREAM, (names.STREAM_OUTCOME, "error"))),
+    names.STREAM_COMPLETED.name: _Source(_INTERNAL, wanted=(*_STREAM, (names.STREAM_OUTCOME, "completed"))),
+    names.STREAM_DURATION.name: _Source(_INTERNAL, wanted=_STREAM),
+    names.STREAM_BUFFER_RATIO.name: _Source(_INTERNAL, wanted=_STREAM, value=_buffer_ratio),
 }
 
 
