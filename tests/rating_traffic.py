@@ -14,7 +14,8 @@ from spanwise.rules.model import SPAN_KINDS, AttributeMatch, Match, Rule, Scalar
 HOSTILE = '${env:HOME} $$ "quoted" \\ back\nline {{ .Values }} \x01 é 🎵 \' ; drop'
 START = 1_700_000_000_000_000_001
 _KEYS = ("http.route", "flag", "text", "k", 'odd "key" $1')
-_VALUES: tuple[Scalar | None, ...] = (None, "", "x", "true", "1", HOSTILE, True, False, 0, 1, -5, 2**53, (1 << 63) - 1)
+_TEXTS = ("", "x", "true", "1", HOSTILE)
+_VALUES: tuple[Scalar | None, ...] = (None, *_TEXTS, True, False, 0, 1, -5, 2**53, (1 << 63) - 1)
 _NAMES = ("the one", "GET /x", HOSTILE, "")
 
 
@@ -36,7 +37,8 @@ def _rule(random: Random, name: str) -> SpanRule:
     good = random.choice((1, random.randrange(1, 1_000), random.randrange(1, 10**10)))
     acceptable = good + random.choice((1, random.randrange(1, 10**9)))
     poor = acceptable + random.choice((1, random.randrange(1, 10**9)))
-    return SpanRule(name, tuple(_match(random) for _ in range(random.randrange(1, 4))), good, acceptable, poor)
+    matches = tuple(_match(random) for _ in range(random.randrange(1, 4)))
+    return SpanRule(name, matches, good, acceptable, poor)
 
 
 def _match(random: Random) -> Match:
@@ -49,8 +51,8 @@ def _match(random: Random) -> Match:
 
 
 def traffic(rules: tuple[Rule, ...], random: Random) -> list[Sent]:
-    """For every match of every rule a span that fits and variants that nearly do, each at, one nanosecond under
-    and one over every limit of that rule; and what has no time at all or ends before it starts."""
+    """For every match of every rule a span that fits and variants that nearly do, each at, one nanosecond
+    under and one over every limit of that rule; and what has no time at all or ends before it starts."""
     spans = [rule for rule in rules if isinstance(rule, SpanRule)]
     matches = [match for rule in spans for match in rule.matches]
     found: list[Sent] = []
@@ -102,7 +104,9 @@ def _mistaken(value: Scalar) -> list[Any]:
     return [value + " ", value.upper() + "X", [value], value.encode()]
 
 
-def request(sent: list[Sent], random: Random, resource: dict[str, Any] | None = None) -> ExportTraceServiceRequest:
+def request(
+    sent: list[Sent], random: Random, resource: dict[str, Any] | None = None
+) -> ExportTraceServiceRequest:
     """The spans as a sender of any language may send them, in their order, each in a trace of its own."""
     message = ExportTraceServiceRequest()
     group = message.resource_spans.add()

@@ -1,5 +1,5 @@
-"""One verdict: the process, the real Collector with the generated configuration, and replay rate alike, span by
-span, and the Collector keeps the traces and counts the spans that replay says."""
+"""One verdict: the process, the real Collector with the generated configuration, and replay rate alike, span
+by span, and the Collector keeps the traces and counts the spans that replay says."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.trace import SpanKind
 from otlp_sink import Sink, otlp_sink
 from parts import need
-from rating_traffic import Sent, request, rules_of, traffic
 from servers import free_port, running, wait_for
 
+from rating_traffic import Sent, request, rules_of, traffic
 from spanwise import names
 from spanwise.artefacts.collector import DIMENSIONS, gateway
 from spanwise.rating.lowered import compile_rules
@@ -123,7 +123,8 @@ def test_process_collector_and_replay_agree_on_every_span(
 
     assert differing(by_collector, by_replay) == []
     # What has no kind cannot come from the process.
-    here = [each if span.kind else said for span, each, said in zip(sent, in_the_process, by_replay, strict=True)]
+    told = zip(sent, in_the_process, by_replay, strict=True)
+    here = [each if span.kind else said for span, each, said in told]
     assert differing(by_collector, here) == []
     assert {each[0] for each in by_collector if each} == {"acceptable", "poor", "critical"}
     assert len({each[1] for each in by_collector if each}) > 25, "most rules decide something"
@@ -155,7 +156,10 @@ def test_the_collector_keeps_and_counts_what_replay_says(sink: Sink, tmp_path: P
         Sent(
             random.choice(("GET /a", "GET /b")),
             random.choice((SpanKind.SERVER, SpanKind.CLIENT)),
-            {"http.route": random.choice(("/a", "/b")), "http.response.status_code": random.choice((200, 500))},
+            {
+                "http.route": random.choice(("/a", "/b")),
+                "http.response.status_code": random.choice((200, 500)),
+            },
             random.choice((50, 150, 250, 301) if random.random() < 0.1 else (50, 100)),
         )
         for _ in range(4_000)
@@ -194,7 +198,7 @@ def test_the_collector_keeps_and_counts_what_replay_says(sink: Sink, tmp_path: P
         real = wait_for(scraped, 30, "all spans counted")
         # Nothing more comes: the gateway's shutdown decides and sends what it still holds.
     wanted_by = Counter(
-        "error" if span.status.code == 2 else "rated" if said and said[0] == "critical" else "baseline or none"
+        "error" if span.status.code == 2 else "rated" if said and said[0] == "critical" else "any other"
         for span, said in zip(spans, verdicts, strict=True)
     )
     assert {policy: outcome.kept[policy].traces for policy in ("error", "rated")} == {

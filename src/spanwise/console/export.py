@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["StoredSpan", "spans_of"]
 
 StoredSpan: TypeAlias = tuple[str, str, str, int, int, str, str, int]
-"""Trace id in hexadecimal, name, kind, start and end in nanoseconds, status, attributes as JSON, and the bytes
-of its texts."""
+"""Trace id in hexadecimal, name, kind, start and end in nanoseconds, status, attributes as JSON, and the
+bytes of its texts."""
 
 _PAGE: Final = 10_000  # rows in memory at a time, some 10 MB
 # Not in the order of arrival: sorting would need room for all of them.

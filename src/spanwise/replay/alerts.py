@@ -7,8 +7,8 @@ are exact, where Prometheus stretches what it scraped to the window: see ``spanw
 A quantile is above a limit exactly where more than the rest of the measurements are, so that no buckets are
 needed; the figure told is their share.
 
-What is held: a count by rule, service and slice of time, at most SLICES_MOST of them (some 100 MB). A slice is
-15 s, or less where a window asks for it.
+What is held: a count by rule, service and slice of time, at most SLICES_MOST of them (some 100 MB). A slice
+is 15 s, or less where a window asks for it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Alert:
         rule: the rule's name.
         severity: ``warning`` or ``critical``.
         service: whose measurements they are; empty where the spans name none.
-        since, fired: nanoseconds since the epoch: when the condition began to hold, and when it had for long enough.
+        since, fired: nanoseconds since the epoch: when the condition began to hold, and when it had for long
+            enough.
         resolved: when it ceased to hold; None where it held at the last span.
         worst: the highest figure while it held: a share, a count; for a quantile, the share beyond the limit.
     """
@@ -107,9 +108,7 @@ class Alerts:
         self._counts: dict[Tally, dict[str, Slices]] = {each: defaultdict(dict) for each in tallies}
         # Most spans are good: what wants a rating is not asked of them.
         asked = [each for each in self._counts.items() if each[0].rating is None and each[0].rule is None]
-        self._plain = [
-            [each for each in asked if each[0].kind in (None, kind)] for kind in range(len(KINDS))
-        ]
+        self._plain = [[each for each in asked if each[0].kind in (None, kind)] for kind in range(len(KINDS))]
         self._rated = [each for each in self._counts.items() if each not in asked]
 
     def add(self, span: Span, verdict: Verdict | None, service: str, resource: Mapping[str, Any]) -> None:

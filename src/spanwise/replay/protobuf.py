@@ -1,4 +1,4 @@
-"""OTLP protobuf: one request, or requests each after its length, as the Collector's file exporter writes them.
+"""OTLP protobuf: one request, or requests each after its length, as the Collector's file exporter has them.
 
 A single request is taken apart at its top level, resource by resource, so that a file of any size is read in
 bounded memory. The messages themselves are read by the official classes: 8.2 µs a span of eight attributes
@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
+from spanwise.replay.salvage import whole_part
 from spanwise.replay.spans import KINDS, TRACE_ID_BYTES, Batch, Losses, Span, first_of_each
 
 __all__ = ["FIRST_BYTE", "LONGEST_MESSAGE", "read_framed", "read_request"]
@@ -26,6 +27,8 @@ LONGEST_MESSAGE: Final = 64 * 1024 * 1024
 FIRST_BYTE: Final = b"\x0a"
 """With which a request begins: field 1, length-delimited. A length below 160 MiB begins otherwise."""
 
+# The tag of a resource's scopes, in which whole spans may lie where the scope itself is cut off.
+_WITHIN: Final = b"\x12"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _LENGTH_BYTES: Final = 4
 
@@ -48,13 +51,16 @@ def read_framed(stream: BinaryIO, file: str, losses: Losses) -> Iterator[Batch]:
             return
         body = stream.read(length)
         if len(body) < length:
-            losses.add(place, "the file ends within a request", size=_LENGTH_BYTES + len(body))
+            whole = whole_part(body, FIRST_BYTE + _WITHIN)
+            losses.add(place, "the file ends within a request", size=_LENGTH_BYTES + len(body) - len(whole))
+            yield from _salvaged(ExportTraceServiceRequest, whole, place, losses)
             return
         position += _LENGTH_BYTES + length
         try:
             request = ExportTraceServiceRequest.FromString(body)
         except DecodeError:
-            told = "compressed with zstd: unpack it first" if body.startswith(_ZSTD) else "no request of traces"
+            packed = body.startswith(_ZSTD)
+            told = "compressed with zstd: unpack it first" if packed else "no request of traces"
             losses.add(place, told, size=_LENGTH_BYTES + length)
             continue
         yield from _batches(request.resource_spans, place, losses)
@@ -78,7 +84,10 @@ def read_request(stream: BinaryIO, file: str, losses: Losses) -> Iterator[Batch]
             return
         body = stream.read(length)
         if len(body) < length:
-            losses.add(place, "the file ends within a resource's spans", size=1 + taken + len(body))
+            whole = whole_part(body, _WITHIN)
+            size = 1 + taken + len(body) - len(whole)
+            losses.add(place, "the file ends within a resource's spans", size=size)
+            yield from _salvaged(ResourceSpans, whole, place, losses)
             return
         position += 1 + taken + length
         try:
@@ -87,6 +96,19 @@ def read_request(stream: BinaryIO, file: str, losses: Losses) -> Iterator[Batch]
             losses.add(place, "no resource's spans", size=1 + taken + length)
             continue
         yield from _batches((group,), place, losses)
+
+
+def _salvaged(
+    kind: type[ExportTraceServiceRequest | ResourceSpans], whole: bytes, place: str, losses: Losses
+) -> Iterator[Batch]:
+    """The spans of what is whole of a message that was cut off."""
+    try:
+        message = kind.FromString(whole)
+    except DecodeError:
+        losses.add(place, "nor can what comes before be read", size=len(whole))
+        return
+    groups = message.resource_spans if isinstance(message, ExportTraceServiceRequest) else (message,)
+    yield from _batches(groups, place, losses)
 
 
 def _varint(stream: BinaryIO) -> tuple[int | None, int]:

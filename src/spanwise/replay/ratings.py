@@ -16,7 +16,7 @@ __all__ = ["GOOD", "Judge", "judge"]
 GOOD: Final = RATINGS[0]
 
 Judge: TypeAlias = Callable[[str, int, Mapping[str, Any], int], "Verdict | None"]
-"""Of a span's name, kind (OTLP's number), attributes and duration in nanoseconds. None: no rule is about it."""
+"""Of a span's name, kind (OTLP's number), attributes, duration in nanoseconds. None: no rule is about it."""
 
 _KINDS: Final = (SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.CONSUMER)
 # Less than any difference of two times.
@@ -34,7 +34,9 @@ def judge(rules: tuple[Rule, ...]) -> Judge:
         rule.name: (_LEAST, Verdict(GOOD, rule.name, rule.good / 1_000_000_000))
         for rule in by_precedence(rules)
     }
-    found = tuple(each._replace(edges=(*each.edges, goods[each.edges[0][1].rule])) for each in candidates(rules))
+    found = tuple(
+        each._replace(edges=(*each.edges, goods[each.edges[0][1].rule])) for each in candidates(rules)
+    )
     of_kind = verdicts(found)
     # A span without a kind is of none: only matches that want none can be about it, as in the Collector.
     of_none = verdicts([each for each in found if each.kind is None])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-
 from spanwise import names
 from spanwise.rating.verdict import Verdict
 from spanwise.replay.alerts import Alert, Alerts
@@ -121,5 +120,3 @@ class Replay:
             baseline=self._rule.baseline,
             long=self._sampling.long,
         )
-
-

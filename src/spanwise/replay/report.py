@@ -51,9 +51,9 @@ def as_plain(outcome: Outcome, losses: Losses) -> dict[str, Any]:
 
 def as_text(outcome: Outcome, rules: Sequence[Rule]) -> str:
     """For people to read."""
+    period = f"{_time(outcome.first)} to {_time(outcome.last)} UTC"
     lines = [
-        f"{outcome.spans:,} spans of {outcome.traces.traces:,} traces, "
-        f"{_time(outcome.first)} to {_time(outcome.last)} UTC",
+        f"{outcome.spans:,} spans of {outcome.traces.traces:,} traces, {period}",
         "",
         "Ratings",
         *_ratings(outcome),
@@ -151,7 +151,8 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     shown = [head, *rows[:_MOST_LINES]]
     widths = [max(len(row[column]) for row in shown) for column in range(len(head))]
     lines = [
-        "  " + "  ".join(
+        "  "
+        + "  ".join(
             # Figures end where figures end.
             cell.rjust(width) if number and row[number][:1].isdigit() else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))

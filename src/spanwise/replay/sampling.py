@@ -4,10 +4,10 @@ A trace is kept by its first policy that wants it: a failed span, a rating, else
 Collector decides by a hash of the trace's id and nothing else; so it is decided here in the same way.
 https://github.com/open-telemetry/opentelemetry-collector-contrib/blob/v0.145.0/processor/tailsamplingprocessor/internal/sampling/probabilistic.go
 
-A trace is a few numbers until it is decided: some 350 bytes. Two generations of traces are held, of 100,000 each
-(70 MB): a trace moves to the younger one with each of its spans, and when that is full the older ones are
-decided. So a trace's spans may lie any way in the source, up to 100,000 other traces apart; further apart, it is
-counted as two traces.
+A trace is a few numbers until it is decided: some 350 bytes. Two generations of traces are held, of 100,000
+each (70 MB): a trace moves to the younger one with each of its spans, and when that is full the older ones
+are decided. So a trace's spans may lie any way in the source, up to 100,000 other traces apart; further
+apart, it is counted as two traces.
 """
 
 from __future__ import annotations

@@ -177,5 +177,5 @@ def tally(series: Series, resolution: int, dimensions: tuple[str, ...], beyond: 
 def _label(value: object) -> str | None:
     """An attribute's value as a label has it."""
     if value.__class__ is str or value is None:
-        return value  # type: ignore[return-value]
+        return value
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
 import zlib
@@ -50,7 +49,8 @@ def read_file(path: Path, losses: Losses, advance: Callable[[int], None]) -> Ite
     """The spans of one file, as it is read.
 
     Args:
-        path: the file: OTLP/JSON lines, one OTLP protobuf request, or requests each after its length; gzip or not.
+        path: the file: OTLP/JSON lines, one OTLP protobuf request, or requests each after its length; gzip
+            or not.
         losses: takes what cannot be read, with the file and the line or byte. With gzip, the byte is that
             of the unpacked data.
         advance: called with the number of bytes of the file that were read.
@@ -65,16 +65,14 @@ def read_file(path: Path, losses: Losses, advance: Callable[[int], None]) -> Ite
 def _unpacked(raw: Any, path: Path, losses: Losses, advance: Callable[[int], None]) -> Iterator[Batch]:
     counted = _Counted(raw, advance)
     stream = io.BufferedReader(counted, 1 << 20)
-    if not stream.peek(2)[:2] == _GZIP:
+    if stream.peek(2)[:2] != _GZIP:
         yield from _read(cast(BinaryIO, stream), path, losses)
         return
-    unpacked = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=cast(BinaryIO, stream))), 1 << 20)
-    try:
-        yield from _read(cast(BinaryIO, unpacked), path, losses)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        what = "the gzip stream is cut off" if isinstance(error, EOFError) else f"gzip: {error}"
+    packed = _Gzip(cast(BinaryIO, stream))
+    yield from _read(cast(BinaryIO, io.BufferedReader(packed, 1 << 20)), path, losses)
+    if packed.problem:
         left = path.stat().st_size - counted.position
-        losses.add(f"{path}, byte {counted.position} of the packed file", what, size=left)
+        losses.add(f"{path}, byte {packed.position} of the packed file", packed.problem, size=left)
 
 
 def _read(stream: BinaryIO, path: Path, losses: Losses) -> Iterator[Batch]:
@@ -110,3 +108,45 @@ class _Counted(io.RawIOBase):
         self.position += count
         self._advance(count)
         return count
+
+
+class _Gzip(io.RawIOBase):
+    """A gzip file, unpacked piece by piece. Where it is damaged it ends, and ``problem`` says why: all that
+    could be unpacked before has been read by then."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed = packed
+        self._member: Any = None
+        self._waiting = b""
+        self.position = 0
+        self.problem = ""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.problem:
+            if not self._waiting:
+                self._waiting = self._packed.read(1 << 16)
+                self.position += len(self._waiting)
+                if not self._waiting:
+                    self.problem = "" if self._member is None else "the gzip stream is cut off"
+                    return 0
+            if self._member is None:
+                # A file may hold several members, and zeros behind the last one.
+                self._waiting = self._waiting.lstrip(b"\0")
+                if not self._waiting:
+                    continue
+                self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            try:
+                piece: bytes = self._member.decompress(self._waiting, len(buffer))
+            except zlib.error as error:
+                self.problem = f"gzip: {error}"
+                return 0
+            self._waiting = self._member.unconsumed_tail
+            if self._member.eof:
+                self._waiting, self._member = self._member.unused_data, None
+            if piece:
+                buffer[: len(piece)] = piece
+                return len(piece)
+        return 0

@@ -28,7 +28,7 @@ class Span(NamedTuple):
         kind: OTLP's number, the index in KINDS.
         start, end: nanoseconds since the Unix epoch.
         status: OTLP's number: 0 unset, 1 ok, 2 error.
-        attributes: by key. Integers stay exact, and what is no text, number or truth value only counts as present.
+        attributes: by key. Integers stay exact; what is no text, number or truth value is only there.
         size: its bytes, as the source has it.
     """
 

@@ -117,8 +117,8 @@ class Suggestions:
             if sketch.total < FEWEST:
                 return
             text = _text(match)[:_LONGEST_NAME]
-            free = (text, f"{text} ({match.kind})", *(f"{text} ({number})" for number in range(2, 2 + len(taken))))
-            name = next(each for each in free if each not in taken)
+            others = (f"{text} ({each})" for each in (match.kind, *range(2, 3 + len(taken))))
+            name = next(each for each in (text, *others) if each not in taken)
             taken.add(name)
             yield name, {"match": _written(match), **_limits(sketch)}, sketch.total
 
@@ -156,9 +156,7 @@ def _readable(nanoseconds: int) -> int:
     wanted, power = max(_SHORTEST, nanoseconds), 1
     while _READABLE[-1] * power * 10 < wanted:
         power *= 10
-    return next(
-        each * size for size in (power, power * 10) for each in _READABLE if each * size >= wanted
-    )
+    return next(each * size for size in (power, power * 10) for each in _READABLE if each * size >= wanted)
 
 
 def _duration(nanoseconds: int) -> str:

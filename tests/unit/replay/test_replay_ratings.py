@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import SpanKind
-from rating_traffic import Sent, request, rules_of, traffic
 
+from rating_traffic import Sent, request, rules_of, traffic
 from spanwise import names
 from spanwise.rating.lowered import compile_rules
 from spanwise.rating.verdict import Verdict
@@ -92,15 +92,17 @@ def test_good_names_the_rule_that_decided() -> None:
 
 
 def test_a_span_without_a_kind_is_of_none() -> None:
-    rules = (SpanRule("consumers", (Match("consumer"),), 1, 2, 3), SpanRule("named", (Match(name="n"),), 1, 2, 3))
-    judged = judge(rules)
+    consumers = SpanRule("consumers", (Match("consumer"),), 1, 2, 3)
+    judged = judge((consumers, SpanRule("named", (Match(name="n"),), 1, 2, 3)))
     assert judged("x", 0, {}, 9) is None
     assert judged("n", 0, {}, 9) == ("critical", "named", 3e-9)
     assert judged("x", 5, {}, 9) == ("critical", "consumers", 3e-9)
 
 
-@pytest.mark.parametrize(("duration", "rated"), [(2**64 - 1, "good"), (2**63, "good"), (2**63 - 1, "critical")])
-def test_a_clock_that_is_centuries_wrong_is_taken_as_the_collector_takes_it(duration: int, rated: str) -> None:
+@pytest.mark.parametrize(
+    ("duration", "rated"), [(2**64 - 1, "good"), (2**63, "good"), (2**63 - 1, "critical")]
+)
+def test_a_clock_that_is_centuries_wrong_is_the_collector_s(duration: int, rated: str) -> None:
     found = judge((SpanRule("r", (Match("server"),), 1, 2, 3),))("x", 2, {}, duration)
     assert found is not None
     assert found.rating == rated
