@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from spanwise import names
@@ -21,6 +23,7 @@ from spanwise.errors import ConfigurationError, MissingExtraError, ThresholdsErr
 from spanwise.rules.model import by_precedence
 from spanwise.thresholds.load import read
 
+ROOT = Path(__file__).resolve().parents[3]
 START = 1_700_000_000_000_000_000
 MINE = """
 version: 1
@@ -63,6 +66,16 @@ def traces(tmp_path: Path) -> Path:
     found = tmp_path / "traces.pb"
     found.write_bytes(message().SerializeToString())
     return found
+
+
+def as_json_lines() -> str:
+    """As the Collector writes it: ids in hexadecimal."""
+    sent = message()
+    document = json_format.MessageToDict(sent, use_integers_for_enums=True)
+    spans = sent.resource_spans[0].scope_spans[0].spans
+    for span, each in zip(spans, document["resourceSpans"][0]["scopeSpans"][0]["spans"], strict=True):
+        each["traceId"], each["spanId"] = span.trace_id.hex(), span.span_id.hex()
+    return json.dumps(document) + "\n"
 
 
 def run(*arguments: object) -> Result:
@@ -108,6 +121,25 @@ def test_json_has_it_all(file: Path, traces: Path) -> None:
     assert {"rule": "memory", "reason": reason} in found["not_in_traces"]
     assert found["lost"] == {"spans": 0, "bytes": 0, "problems": [], "more_problems": 0}
     assert by_precedence(read(found["suggestion"]).rules)
+
+
+def test_the_readme_s_command_works(tmp_path: Path) -> None:
+    (command,) = re.findall(
+        r"^\$ spanwise (thresholds replay .+)$", (ROOT / "README.md").read_text("utf-8"), re.M
+    )
+    (tmp_path / "thresholds.yaml").write_bytes((ROOT / "thresholds.yaml").read_bytes())
+    (tmp_path / "traces.jsonl").write_text(as_json_lines())
+    done = subprocess.run(
+        [sys.executable, "-m", "spanwise", *command.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("200 spans of 200 traces")
+    assert done.stderr == "", "no progress bar where there is no terminal"
 
 
 def test_the_profile_counts(file: Path, traces: Path) -> None:
