@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["COLUMN_TYPES", "TABLES", "open_database", "open_for_reading"]
 
 _VERSION: Final = 1
+_OTHER_FILE: Final = "Name another file with --database"
+_CONSOLE_S: Final = "Name the console's database"
 
 TABLES: Final[dict[str, type[SpanRow] | type[PointRow] | type[LogRow]]] = {
     "spans": SpanRow,
@@ -53,7 +55,7 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
     place = str(path)
     if place != ":memory:":
         path.parent.mkdir(parents=True, exist_ok=True)
-    connection = _connect(place, "Name another file with --database.")
+    connection = _connect(place, "Stop the other console or name another file with --database", _OTHER_FILE)
     try:
         _create(connection, place)
     except BaseException:
@@ -71,7 +73,7 @@ def open_for_reading(path: Path) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     place = str(path)
-    connection = _connect(place, "Name the console's database.", read_only=True)
+    connection = _connect(place, "Stop the console meanwhile", _CONSOLE_S, read_only=True)
     try:
         found = connection.execute("select version from console_schema").fetchall()
     except duckdb.Error:
@@ -79,11 +81,11 @@ def open_for_reading(path: Path) -> duckdb.DuckDBPyConnection:
     if found != [(_VERSION,)]:
         connection.close()
         said = f"has schema version {found[0][0]}, this reads {_VERSION}" if found else "is not the console's"
-        raise ConfigurationError(f"The database {said}", where=place, fix="Name the console's database.")
+        raise ConfigurationError(f"The database {said}", where=place, fix=f"{_CONSOLE_S}.")
     return connection
 
 
-def _connect(place: str, fix: str, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def _connect(place: str, if_open: str, if_bad: str, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     try:
@@ -103,12 +105,12 @@ def _connect(place: str, fix: str, read_only: bool = False) -> duckdb.DuckDBPyCo
             raise ConfigurationError(
                 "The database is open in another process",
                 where=place,
-                fix=f"Stop the other console. {fix}",
+                fix=f"{if_open}.",
             ) from None
         raise ConfigurationError(
             "The database cannot be opened",
             where=place,
-            fix=f"{fix} DuckDB says: {_first_line(error)}",
+            fix=f"{if_bad}. DuckDB says: {_first_line(error)}",
         ) from None
 
 

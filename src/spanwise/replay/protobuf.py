@@ -79,8 +79,9 @@ def read_request(stream: BinaryIO, file: str, losses: Losses) -> Iterator[Batch]
         place = f"{file}, byte {position}"
         length, taken = _varint(stream)
         if head != FIRST_BYTE or length is None or length > LONGEST_MESSAGE:
-            size = 1 + taken + _drain(stream)
-            losses.add(place, "no request of traces; what follows cannot be read", size=size)
+            right = head == FIRST_BYTE and length is not None
+            what = f"a resource's spans of {length} bytes" if right else "no request of traces"
+            losses.add(place, f"{what}; what follows cannot be read", size=1 + taken + _drain(stream))
             return
         body = stream.read(length)
         if len(body) < length:

@@ -209,7 +209,34 @@ def test_the_console_s_database_gives_the_same(file: Path, traces: Path, tmp_pat
     assert database.read_bytes() == before
 
 
-def test_a_database_that_is_open_or_another_s_is_told(file: Path, tmp_path: Path) -> None:
+HOLD = """
+import sys
+from pathlib import Path
+from spanwise.console.store import Store
+store = Store(Path(sys.argv[1]))
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_database_that_the_console_has_open_is_told(file: Path, tmp_path: Path) -> None:
+    database = stored(tmp_path / "console.duckdb")
+    holding = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == b"open\n"
+        with pytest.raises(
+            ConfigurationError, match=r"open in another process .*\. Stop the console meanwhile\.$"
+        ):
+            run(file, "--traces", database)
+    finally:
+        holding.kill()
+        holding.communicate(timeout=20)
+
+
+def test_a_database_that_is_another_s_is_told(file: Path, tmp_path: Path) -> None:
     import duckdb
 
     other = tmp_path / "other.duckdb"

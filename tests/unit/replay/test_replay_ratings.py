@@ -22,7 +22,7 @@ from spanwise.replay.ratings import GOOD, judge
 from spanwise.replay.replay import Replay
 from spanwise.replay.sources import read_file
 from spanwise.replay.spans import Losses
-from spanwise.rules.model import AttributeMatch, Match, Rule, Sampling, SpanRule
+from spanwise.rules.model import SPAN_KINDS, AttributeMatch, Match, Rule, Sampling, SpanRule
 from spanwise.thresholds.load import load, lower
 
 SAMPLING = Sampling((), 10.0, 10**9)
@@ -92,8 +92,8 @@ def test_good_names_the_rule_that_decided() -> None:
 
 
 def test_a_span_without_a_kind_is_of_none() -> None:
-    consumers = SpanRule("consumers", (Match("consumer"),), 1, 2, 3)
-    judged = judge((consumers, SpanRule("named", (Match(name="n"),), 1, 2, 3)))
+    of_kinds = [SpanRule(f"{kind}s", (Match(kind),), 1, 2, 3) for kind in SPAN_KINDS]
+    judged = judge((*of_kinds, SpanRule("named", (Match(name="n"),), 1, 2, 3)))
     assert judged("x", 0, {}, 9) is None
     assert judged("n", 0, {}, 9) == ("critical", "named", 3e-9)
     assert judged("x", 5, {}, 9) == ("critical", "consumers", 3e-9)
@@ -115,3 +115,19 @@ def test_what_a_span_was_rated_before_does_not_count(tmp_path: Path) -> None:
     file = tmp_path / "t.pb"
     file.write_bytes(request([Sent("x", SpanKind.SERVER, old, 15)], random).SerializeToString())
     assert replayed((rule,), file) == [("acceptable", "new", 1e-8)]
+    # The process that rates it anew sees none of the old one.
+    of_rated = SpanRule("rated", (Match(attributes=(AttributeMatch(names.RATING),)),), 1, 2, 3)
+    assert replayed((of_rated,), file) == [None]
+
+
+def test_the_period_is_from_the_first_start_to_the_last_end_in_whatever_order(tmp_path: Path) -> None:
+    sent = request([Sent("x", SpanKind.SERVER, {}, 15)] * 3, Random(1))
+    for number, span in zip((2, 1, 3), sent.resource_spans[0].scope_spans[0].spans, strict=True):
+        span.start_time_unix_nano, span.end_time_unix_nano = number * 100, 1_000 - number
+    file = tmp_path / "t.pb"
+    file.write_bytes(sent.SerializeToString())
+    run = Replay((SAMPLING,), ())
+    for batch in read_file(file, Losses(), lambda _: None):
+        assert run.add(batch) == [None] * 3
+    outcome = run.outcome()
+    assert (outcome.spans, outcome.unruled, outcome.first, outcome.last) == (3, 3, 100, 999)

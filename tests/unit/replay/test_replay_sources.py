@@ -187,6 +187,12 @@ DAMAGED: dict[str, tuple[bytes, list[str], int, list[str]]] = {
         [f"byte {len(ONE)}: no request of traces"],
     ),
     "a length without an end": (ONE + b"\x0a" + b"\xff" * 9, ["a"], 10, [f"byte {len(ONE)}: no request"]),
+    "a resource that claims memory": (
+        ONE + b"\x0a\xff\xff\xff\xff\x07abc",
+        ["a"],
+        9,
+        [f"byte {len(ONE)}: a resource's spans of 2147483647 bytes; what follows cannot be read"],
+    ),
     "something else": (b"\x89PNG\0\0\0\0\0", [], 9, ["byte 0: neither JSON nor a request"]),
     "zstd": (b"\x28\xb5\x2f\xfdabcdef", [], 10, ["byte 0: neither JSON nor a request: unpack it first"]),
     "nothing": (b"", [], 0, ["it is empty"]),
@@ -264,9 +270,10 @@ def test_one_wrong_span_is_counted_and_its_neighbours_are_read(tmp_path: Path, w
     assert losses.problems[0].startswith(f"{file}, line 1: span 2 of a resource cannot be read: ")
 
 
-def test_a_protobuf_span_without_a_trace_is_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trace_id", [b"", b"short", bytes(16)])
+def test_a_protobuf_span_without_a_trace_is_counted(tmp_path: Path, trace_id: bytes) -> None:
     sent = message("a", "b")
-    sent.resource_spans[0].scope_spans[0].spans[0].trace_id = b"short"
+    sent.resource_spans[0].scope_spans[0].spans[0].trace_id = trace_id
     file = tmp_path / "t.pb"
     file.write_bytes(sent.SerializeToString())
     found, losses = read(file)
