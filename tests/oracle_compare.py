@@ -35,8 +35,6 @@ from opentelemetry.sdk.metrics import (
     Histogram,
     MeterProvider,
     ObservableCounter,
-    ObservableUpDownCounter,
-    UpDownCounter,
 )
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -71,12 +69,17 @@ class Recorder:
         self._exporter = InMemorySpanExporter()
         self.tracer_provider = TracerProvider()
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        kinds = (Counter, Histogram, ObservableCounter, UpDownCounter, ObservableUpDownCounter)
+        kinds = (Counter, Histogram, ObservableCounter)  # what goes up and down is told as it stands
         self._reader = InMemoryMetricReader(
             preferred_temporality=dict.fromkeys(kinds, AggregationTemporality.DELTA)
         )
         self.meter_provider = MeterProvider([self._reader])
         self.steps: dict[str, dict[str, Any]] = {}
+        self._notes: dict[str, Any] = {}
+
+    def note(self, name: str, value: Any) -> None:
+        """Adds to the step something else to be compared, as what the server was sent: plain JSON."""
+        self._notes[name] = value
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -92,7 +95,12 @@ class Recorder:
         spans = sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
         self._exporter.clear()
         index = {span.context.span_id: number for number, span in enumerate(spans)}
-        return {"spans": [_told(span, index) for span in spans], "metrics": self._metrics()}
+        notes, self._notes = self._notes, {}
+        return {
+            "spans": [_told(span, index) for span in spans],
+            "metrics": self._metrics(),
+            "notes": notes,
+        }
 
     def _metrics(self) -> list[dict[str, Any]]:
         data = self._reader.get_metrics_data()
@@ -239,6 +247,7 @@ def differences(
     for step in ours:
         found += _spans(step, ours[step]["spans"], theirs[step]["spans"], skip)
         found += _metrics(step, ours[step]["metrics"], theirs[step]["metrics"])
+        found += _attributes(step, "note ", ours[step]["notes"], theirs[step]["notes"], "")
     return found
 
 

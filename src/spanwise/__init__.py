@@ -15,6 +15,7 @@ from spanwise.manual.face import (
     preload,
     stream,
 )
+from spanwise.snapshot import statistics
 
 __all__ = [
     "circuit",
@@ -24,5 +25,6 @@ __all__ = [
     "on_memory_pressure",
     "operation",
     "preload",
+    "statistics",
     "stream",
 ]

@@ -43,7 +43,9 @@ def _constants() -> Iterator[tuple[str, str | Metric]]:
         heading, constant = _SECTION.match(line), _CONSTANT.match(line)
         if heading is not None:
             section = heading[1]
-        elif constant is not None and not constant[1].startswith(("SCOPE_", "SPAN_METRICS_NAME")):
+        elif constant is not None and not constant[1].startswith(
+            ("SCOPE_", "SPAN_METRICS_NAME", "OPERATION_KIND_")
+        ):
             value = getattr(names, constant[1])
             if isinstance(value, (str, Metric)):
                 yield section, value

@@ -7,7 +7,7 @@ context; tests/unit/test_context.py says for which versions that holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context as ContextVars
 from contextvars import ContextVar
 from typing import Any, Final
@@ -19,6 +19,8 @@ from opentelemetry.trace import INVALID_SPAN
 from opentelemetry.trace.propagation import set_span_in_context
 
 __all__ = [
+    "HTTP_SUPPRESSION_KEY",
+    "REQUEST_KEY",
     "SPAN_KEY",
     "SUPPRESSION_KEYS",
     "attach_context",
@@ -29,6 +31,9 @@ __all__ = [
 
 # The key under which a Context holds its span has no public name; what the public function writes does.
 SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
+
+# The key under which a Context holds what instrumentors note of the request under way.
+REQUEST_KEY: Final = opentelemetry.context.create_key("spanwise-request")
 
 
 def _functions() -> tuple[Callable[[], Context], Callable[[Context], Any], Callable[[Any], None]]:
@@ -55,8 +60,22 @@ def _suppression_keys() -> tuple[str, ...]:
         return (key, "suppress_instrumentation")
     from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+    return _set_by(suppress_instrumentation)
+
+
+def _http_suppression_key() -> str:
+    """What `suppress_http_instrumentation` of opentelemetry.instrumentation.utils puts into a context."""
+    key = getattr(opentelemetry.context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
+    if isinstance(key, str):
+        return key
+    from opentelemetry.instrumentation.utils import suppress_http_instrumentation
+
+    return _set_by(suppress_http_instrumentation)[0]
+
+
+def _set_by(manager: Callable[[], AbstractContextManager[None]]) -> tuple[str, ...]:
     def within() -> tuple[str, ...]:
-        with suppress_instrumentation():
+        with manager():
             return tuple(opentelemetry.context.get_current())
 
     return ContextVars().run(within)
@@ -64,6 +83,9 @@ def _suppression_keys() -> tuple[str, ...]:
 
 SUPPRESSION_KEYS: Final = _suppression_keys()
 """Of a context in which nothing is to be observed."""
+
+HTTP_SUPPRESSION_KEY: Final = _http_suppression_key()
+"""Of a context in which no HTTP client is to be observed: what one that runs on another one sets."""
 
 
 @contextmanager

@@ -9,27 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from opentelemetry import metrics, trace
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-
-from spanwise import components, names, notices, report, resource, sources
-from spanwise.deliver import exporters, selfmetrics
+from spanwise import limits, names, notices, providers, report, resource, sources
+from spanwise.deliver import exporters
 from spanwise.deliver.lifecycle import Lifecycle
-from spanwise.deliver.pipeline import Pipeline, destination
+from spanwise.deliver.pipeline import Pipeline
 from spanwise.errors import SpanwiseError
-from spanwise.instrumentors.load import Outcome, load
+from spanwise.instrumentors.load import load
 from spanwise.instrumentors.reloader import when_supervising
-from spanwise.meters.provider import MeterProvider
-from spanwise.rating import shipped
-from spanwise.rating.verdict import VerdictFunction, verdicts
-from spanwise.settings import SIGNALS, Settings
-from spanwise.spans.provider import TracerProvider
+from spanwise.launched import Launch
+from spanwise.options import merged, options_of
+from spanwise.settings import SIGNALS
 
 __all__ = ["Launch", "current", "instrument", "launch", "start"]
 
@@ -38,31 +30,6 @@ _logger = logging.getLogger("spanwise")
 # Comma-separated list of the convention groups whose stable names are used. contrib's instrumentors
 # still default to the old ones; a user's own choice wins.
 STABLE_CONVENTIONS = "http,database"
-
-
-@dataclass
-class Launch:
-    """What was started in this process, and what came of it.
-
-    Attributes:
-        settings: the settings that hold.
-        verdict: rates spans by the thresholds.
-        describe: makes the report's lines about the thresholds.
-        service: the service as telemetry names it.
-        destinations: a line a signal: where it goes.
-        options: keyword arguments of ``instrument()`` by instrumentation.
-        outcomes: what became of each instrumentation.
-    """
-
-    settings: Settings
-    verdict: VerdictFunction | None = None
-    describe: Callable[[], list[str]] = list
-    service: str = "telemetry is off"
-    destinations: list[str] = field(default_factory=list)
-    options: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    outcomes: list[Outcome] = field(default_factory=list)
-    instrumented: bool = False
-
 
 current: Launch | None = None
 """The process's launch, once there is one. A second :func:`start` changes nothing."""
@@ -115,7 +82,7 @@ def instrument() -> None:
     current.instrumented = True
     try:
         if not current.settings.disabled:
-            current.outcomes = load(current.settings, current.options)
+            current.outcomes = load(current.settings, merged(options_of(current.settings), current.options))
         if current.settings.startup_report:
             thresholds = [] if current.settings.disabled else current.describe()
             report.show(current.service, current.destinations, current.outcomes, thresholds)
@@ -133,40 +100,13 @@ def _read(arguments: dict[str, Any]) -> Launch:
     """Settings and thresholds. The thresholds file may hold settings, and a setting names the file."""
     launched = Launch(sources.load(arguments))
     try:
-        _read_thresholds(launched, arguments)
+        limits.read(launched, arguments)
     except SpanwiseError as error:
         _logger.error("the shipped thresholds hold, since those given cannot be used: %s", error)
-        _use_shipped(launched)
+        limits.use_shipped(launched)
     for problem in launched.settings.problems:
         _logger.warning("%s", problem)
     return launched
-
-
-def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
-    loaded = launched.settings
-    path = Path(loaded.thresholds or "thresholds.yaml")
-    given = path if loaded.thresholds or path.is_file() else None
-    if given is None and not loaded.profile:
-        _use_shipped(launched)
-        return
-    from spanwise.rating.lowered import compile_rules
-    from spanwise.thresholds import load as file
-
-    thresholds = file.load(given, loaded.profile)
-    if thresholds.settings:
-        launched.settings = sources.load(arguments, file=thresholds.settings)
-    launched.verdict = compile_rules(file.lower(thresholds))
-    launched.describe = lambda: file.summary(thresholds)
-
-
-def _use_shipped(launched: Launch) -> None:
-    def describe() -> list[str]:
-        from spanwise.thresholds import load as file
-
-        return file.summary(file.load())
-
-    launched.verdict = verdicts(shipped.CANDIDATES)
-    launched.describe = describe
 
 
 def _start_from_file(launched: Launch, path: str) -> None:
@@ -179,7 +119,7 @@ def _start_from_file(launched: Launch, path: str) -> None:
         disabled=declared.disabled,
         disabled_instrumentations=loaded.disabled_instrumentations + declared.denied,
     )
-    launched.options.update(declared.options)
+    launched.options = merged(launched.options, declared.options)
     launched.service = f"configured by {path}"
     launched.destinations.append(f"all signals: as {path} says")
 
@@ -189,7 +129,7 @@ def _start(launched: Launch) -> None:
     own = [
         signal
         for signal in SIGNALS
-        for name in _exporter_names(loaded, signal)
+        for name in providers.exporter_names(loaded, signal)
         if exporters.own_signal(name, loaded.exporter(signal))
     ]
     pipeline = Pipeline(loaded, own)
@@ -197,10 +137,10 @@ def _start(launched: Launch) -> None:
     service = str(described.attributes.get(names.SERVICE_NAME, ""))
     unnamed = ". Set OTEL_SERVICE_NAME" if service.startswith("unknown_service") else ""
     launched.service = f"service {service}{unnamed}"
-    closing = [_start_traces(launched, pipeline, described)]
-    if _exporter_names(loaded, "logs"):
-        closing.append(_start_logs(launched, pipeline, described))
-    closing.append(_start_metrics(launched, pipeline, described))
+    closing = [providers.start_traces(launched, pipeline, described)]
+    if providers.exporter_names(loaded, "logs"):
+        closing.append(providers.start_logs(launched, pipeline, described))
+    closing.append(providers.start_metrics(launched, pipeline, described))
 
     def at_exit() -> None:
         deadline = time.monotonic() + loaded.exit_timeout / 1000
@@ -209,86 +149,11 @@ def _start(launched: Launch) -> None:
 
     Lifecycle(pipeline.after_fork, at_exit).begin()
     when_supervising(pipeline.stand_by)
-    if loaded.request_memory:
-        launched.options["flask"] = {"request_memory": True}
     if loaded.trace_response:
         from opentelemetry.instrumentation import propagators
 
         propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
     pipeline.start()
-    if not _exporter_names(loaded, "logs"):
+    if not providers.exporter_names(loaded, "logs"):
         # Without an exporter the log handler would cost a record on each call for nothing.
         launched.options["logging"] = {"enable_log_auto_instrumentation": False}
-
-
-def _start_traces(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
-    provider = TracerProvider(
-        resource=described,
-        shutdown_on_exit=False,
-        sampler=components.sampler(),
-        id_generator=components.id_generator(),
-        verdict=launched.verdict,
-    )
-    if pipeline.span_processor is not None:
-        provider.add_span_processor(pipeline.span_processor)
-    for exporter in _others(launched, "traces"):
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    return provider.shutdown
-
-
-def _start_logs(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
-    from opentelemetry._logs import set_logger_provider
-    from opentelemetry.sdk._logs import LoggerProvider
-    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-
-    provider = LoggerProvider(resource=described, shutdown_on_exit=False)
-    if pipeline.log_processor is not None:
-        provider.add_log_record_processor(pipeline.log_processor)
-    for exporter in _others(launched, "logs"):
-        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
-    set_logger_provider(provider)
-    return provider.shutdown
-
-
-def _start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
-    readers: list[MetricReader] = [] if pipeline.metric_reader is None else [pipeline.metric_reader]
-    for exporter in _others(launched, "metrics"):
-        if isinstance(exporter, MetricReader):
-            readers.append(exporter)
-        else:
-            interval = launched.settings.metric_interval
-            readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
-    provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False)
-    metrics.set_meter_provider(provider)
-    if readers:
-        selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
-        if launched.settings.process_meters:
-            from spanwise.meters import process
-
-            process.observe(provider.get_meter(names.SCOPE_PROCESS))
-    return provider.shutdown
-
-
-def _exporter_names(loaded: Settings, signal: str) -> Sequence[str]:
-    chosen: Sequence[str] = getattr(loaded, f"{signal}_exporter")
-    return [name for name in chosen if name != "none"]
-
-
-def _others(launched: Launch, signal: str) -> list[Any]:
-    """The signal's exporters besides our own delivery. One that cannot be made costs one error."""
-    made = []
-    exporter = launched.settings.exporter(signal)
-    for name in _exporter_names(launched.settings, signal):
-        if exporters.own_signal(name, exporter):
-            launched.destinations.append(f"{signal}: {destination(exporter, signal).url}")
-            continue
-        try:
-            made.append(exporters.make(signal, name, exporter))
-            launched.destinations.append(f"{signal}: {exporters.address(name, exporter)}")
-        except SpanwiseError as error:
-            _logger.error("%s do not go to %s: %s", signal, name, error)
-            launched.destinations.append(f"{signal}: NOT to {name}: {error}")
-    return made

@@ -5,7 +5,18 @@ Each message names the thing, then the place in brackets, then what to do about 
 
 from __future__ import annotations
 
-__all__ = ["ConfigurationError", "MissingExtraError", "SpanwiseError", "ThresholdsError"]
+from collections.abc import Sequence
+
+__all__ = [
+    "ConfigurationError",
+    "MissingExtraError",
+    "SpanwiseError",
+    "ThresholdsError",
+    "ThresholdsErrors",
+]
+
+# More are not read by anybody at once, and an application's log gets them too.
+_MOST_SHOWN = 20
 
 
 class SpanwiseError(Exception):
@@ -35,6 +46,25 @@ class ConfigurationError(SpanwiseError):
 
 class ThresholdsError(ConfigurationError):
     """The thresholds file cannot be used; ``where`` holds file, line and column."""
+
+
+class ThresholdsErrors(ThresholdsError):
+    """Several things in the thresholds file cannot be used.
+
+    Args:
+        problems: what is wrong, two at least; ``what``, ``where`` and ``fix`` are those of the first.
+    """
+
+    def __init__(self, problems: Sequence[ThresholdsError]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        super().__init__(first.what, where=first.where, fix=first.fix)
+
+    def __str__(self) -> str:
+        shown = [f"  {problem}" for problem in self.problems[:_MOST_SHOWN]]
+        more = len(self.problems) - len(shown)
+        rest = [f"  and {more} more"] if more else []
+        return "\n".join([f"{len(self.problems)} things in the thresholds cannot be used:", *shown, *rest])
 
 
 class MissingExtraError(SpanwiseError):

@@ -38,7 +38,11 @@ class Metric:
 # Boundaries that the conventions ask for, in seconds: of HTTP requests, of database operations.
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _DB_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+# Ours: from a hit in this process (under 1 µs) to a remote cache that hangs.
+_CACHE_SECONDS: Final = (1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0)
+_DB_ROWS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4)
 # Ours, since the conventions name none and the SDK's default ends at 10 kB.
+_PLUGIN_SECONDS: Final = (1e-5, 1e-4, 0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0)  # S2c's edges: 1, 2 and 5 s
 _BODY_BYTES: Final = (0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 # Ours: every limit of the shipped thresholds on a duration, whatever the profile, is an edge, so that a share
 # beyond it is exact.
@@ -96,11 +100,36 @@ NETWORK_PEER_ADDRESS: Final = "network.peer.address"
 NETWORK_PEER_PORT: Final = "network.peer.port"
 NETWORK_PROTOCOL_VERSION: Final = "network.protocol.version"
 USER_AGENT_ORIGINAL: Final = "user_agent.original"
+URL_FULL: Final = "url.full"
 URL_PATH: Final = "url.path"
 URL_QUERY: Final = "url.query"
 URL_SCHEME: Final = "url.scheme"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
+
+# -- HTTP clients -----------------------------------------------------------------------------
+HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
+HTTP_CLIENT_REQUEST_DURATION: Final = Metric(
+    "http.client.request.duration",
+    "s",
+    "Duration of HTTP client requests.",
+    kind="histogram",
+    buckets=_HTTP_SECONDS,
+)
+HTTP_CLIENT_REQUEST_BODY_SIZE: Final = Metric(
+    "http.client.request.body.size",
+    "By",
+    "Size of HTTP client request bodies.",
+    kind="histogram",
+    buckets=_BODY_BYTES,
+)
+HTTP_CLIENT_RESPONSE_BODY_SIZE: Final = Metric(
+    "http.client.response.body.size",
+    "By",
+    "Size of HTTP client response bodies.",
+    kind="histogram",
+    buckets=_BODY_BYTES,
+)
 
 # -- database ---------------------------------------------------------------------------------
 DB_SYSTEM_NAME: Final = "db.system.name"
@@ -112,11 +141,55 @@ DB_QUERY_TEXT: Final = "db.query.text"
 DB_QUERY_SUMMARY: Final = "db.query.summary"
 DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
 
+# -- caches (ours: the conventions have none) ---------------------------------------------------
+SCOPE_CACHES: Final = "spanwise.meters.cache"
+CACHE_NAME: Final = "cache.name"
+CACHE_SYSTEM: Final = "cache.system"  # the library that keeps the entries
+CACHE_OPERATION_NAME: Final = "cache.operation.name"
+CACHE_OUTCOME: Final = "cache.outcome"
+CACHE_OPERATIONS: Final = Metric(
+    "cache.operations",
+    "{operation}",
+    "Operations on entries: get by hit, miss, expired and error; set by stored, refused and error; delete by "
+    "deleted, absent and error.",
+    "spanwise",
+)
+CACHE_OPERATION_DURATION: Final = Metric(
+    "cache.operation.duration",
+    "s",
+    "Duration of operations on a cache: of one in 256 where it is in the process's memory, of all elsewhere.",
+    "spanwise",
+    "histogram",
+    _CACHE_SECONDS,
+)
+CACHE_EVICTIONS: Final = Metric(
+    "cache.evictions", "{entry}", "Entries that a full cache dropped for others.", "spanwise"
+)
+CACHE_SIZE: Final = Metric(
+    "cache.size", "{entry}", "What is in a cache, as it measures its limit.", "spanwise", "updowncounter"
+)
+CACHE_LIMIT: Final = Metric(
+    "cache.limit", "{entry}", "The largest size that a cache may have.", "spanwise", "updowncounter"
+)
+CACHE_HIT_RATIO: Final = Metric(
+    "cache.hit_ratio", "1", "Share of lookups that hit since the process began.", "spanwise", "gauge"
+)
+
 # -- rating (ours) ----------------------------------------------------------------------------
 # Set on a span that was worse than good, by the process or by the Collector, from the same file.
 RATING: Final = "spanwise.rating"
 RATING_RULE: Final = "spanwise.rating.rule"
 RATING_LIMIT: Final = "spanwise.rating.limit"
+
+# -- objectives (ours) ------------------------------------------------------------------------
+# Set by the Collector on the spans of a rule that has an objective: the rule's name, and whether the span
+# meets the objective.
+OBJECTIVE: Final = "spanwise.objective"
+OBJECTIVE_MET: Final = "spanwise.objective.met"
+
+# -- tail sampling of the Collector ----------------------------------------------------------------
+# https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/processor/tailsamplingprocessor
+SAMPLING_POLICY: Final = "tailsampling.policy"
 
 # -- metrics ----------------------------------------------------------------------------------
 HTTP_SERVER_REQUEST_DURATION: Final = Metric(
@@ -193,11 +266,29 @@ DELIVERY_ADOPTED: Final = Metric(
 )
 
 # -- process meters ---------------------------------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/system/process-metrics/
 SCOPE_PROCESS: Final = "spanwise.meters.process"
 PROCESS_MEMORY_USAGE: Final = Metric(
     "process.memory.usage", "By", "Physical memory the process uses.", kind="updowncounter"
 )
+PROCESS_MEMORY_VIRTUAL: Final = Metric(
+    "process.memory.virtual", "By", "Virtual memory the process has committed.", kind="updowncounter"
+)
+PROCESS_MEMORY_GROWTH_RATIO: Final = Metric(
+    "process.memory.growth.ratio",
+    "1",
+    "Memory above the highest usage of the process's warm-up, as a share of that.",
+    "spanwise",
+    kind="gauge",
+)
 PROCESS_CPU_TIME: Final = Metric("process.cpu.time", "s", "CPU seconds by cpu.mode.")
+PROCESS_CPU_UTILIZATION: Final = Metric(
+    "process.cpu.utilization",
+    "1",
+    "CPU time by cpu.mode, as a share of the CPUs that the process may use.",
+    kind="gauge",
+)
+PROCESS_DISK_IO: Final = Metric("process.disk.io", "By", "Bytes the process read from and wrote to disks.")
 PROCESS_THREAD_COUNT: Final = Metric(
     "process.thread.count", "{thread}", "Threads of the process.", kind="updowncounter"
 )
@@ -207,7 +298,105 @@ PROCESS_OPEN_FILES: Final = Metric(
     "File descriptors the process holds.",
     kind="updowncounter",
 )
+PROCESS_CONTEXT_SWITCHES: Final = Metric(
+    "process.context_switches", "{context_switch}", "Context switches of the process's threads."
+)
+PROCESS_PAGING_FAULTS: Final = Metric("process.paging.faults", "{fault}", "Page faults of the process.")
+PROCESS_UPTIME: Final = Metric("process.uptime", "s", "Time since the process began.", kind="gauge")
 CPU_MODE: Final = "cpu.mode"
+DISK_IO_DIRECTION: Final = "disk.io.direction"
+CONTEXT_SWITCH_TYPE: Final = "process.context_switch.type"
+PAGING_FAULT_TYPE: Final = "system.paging.fault.type"
+
+# -- system meters ----------------------------------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/system/system-metrics/
+SCOPE_SYSTEM: Final = "spanwise.meters.system"
+SYSTEM_CPU_TIME: Final = Metric("system.cpu.time", "s", "CPU seconds of the machine by cpu.mode.")
+SYSTEM_CPU_UTILIZATION: Final = Metric(
+    "system.cpu.utilization",
+    "1",
+    "Busy CPU time as a share of the machine's CPUs, or of the container's limit.",
+    kind="gauge",
+)
+SYSTEM_MEMORY_USAGE: Final = Metric(
+    "system.memory.usage",
+    "By",
+    "Memory of the machine, or within the container's limit, by state.",
+    kind="updowncounter",
+)
+SYSTEM_MEMORY_UTILIZATION: Final = Metric(
+    "system.memory.utilization",
+    "1",
+    "Memory by state, as a share of the machine's, or of the container's limit.",
+    kind="gauge",
+)
+SYSTEM_MEMORY_LIMIT: Final = Metric(
+    "system.memory.limit", "By", "Memory of the machine, or the container's limit.", kind="updowncounter"
+)
+SYSTEM_PAGING_USAGE: Final = Metric("system.paging.usage", "By", "Swap space by state.", kind="updowncounter")
+SYSTEM_PAGING_UTILIZATION: Final = Metric(
+    "system.paging.utilization", "1", "Swap space by state, as a share of all.", kind="gauge"
+)
+SYSTEM_DISK_IO: Final = Metric("system.disk.io", "By", "Bytes read from and written to a disk.")
+SYSTEM_DISK_OPERATIONS: Final = Metric("system.disk.operations", "{operation}", "Reads and writes of a disk.")
+SYSTEM_FILESYSTEM_UTILIZATION: Final = Metric(
+    "system.filesystem.utilization", "1", "Used share of a filesystem.", kind="gauge"
+)
+SYSTEM_NETWORK_IO: Final = Metric("system.network.io", "By", "Bytes received and sent by an interface.")
+SYSTEM_NETWORK_ERRORS: Final = Metric(
+    "system.network.errors", "{error}", "Receive and send errors of an interface."
+)
+SYSTEM_NETWORK_CONNECTION_COUNT: Final = Metric(
+    "system.network.connection.count", "{connection}", "TCP connections by state.", kind="updowncounter"
+)
+SYSTEM_DEVICE: Final = "system.device"
+SYSTEM_MEMORY_STATE: Final = "system.memory.state"
+SYSTEM_PAGING_STATE: Final = "system.paging.state"
+SYSTEM_FILESYSTEM_STATE: Final = "system.filesystem.state"
+SYSTEM_FILESYSTEM_MOUNTPOINT: Final = "system.filesystem.mountpoint"
+SYSTEM_FILESYSTEM_TYPE: Final = "system.filesystem.type"
+NETWORK_INTERFACE_NAME: Final = "network.interface.name"
+NETWORK_IO_DIRECTION: Final = "network.io.direction"
+NETWORK_CONNECTION_STATE: Final = "network.connection.state"
+NETWORK_TRANSPORT: Final = "network.transport"
+
+# -- container meters -------------------------------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/system/container-metrics/
+SCOPE_CONTAINER: Final = "spanwise.meters.container"
+CONTAINER_CPU_TIME: Final = Metric("container.cpu.time", "s", "CPU seconds of the container by cpu.mode.")
+CONTAINER_CPU_USAGE: Final = Metric(
+    "container.cpu.usage", "{cpu}", "CPUs in use by the container, by cpu.mode.", kind="gauge"
+)
+CONTAINER_MEMORY_USAGE: Final = Metric(
+    "container.memory.usage", "By", "Memory of the container, caches included.", kind="updowncounter"
+)
+CONTAINER_MEMORY_WORKING_SET: Final = Metric(
+    "container.memory.working_set",
+    "By",
+    "Memory of the container without what the kernel can take back at once.",
+    kind="updowncounter",
+)
+CONTAINER_MEMORY_AVAILABLE: Final = Metric(
+    "container.memory.available", "By", "The container's limit less its working set.", kind="updowncounter"
+)
+
+# -- runtime meters ---------------------------------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/runtime/cpython-metrics/
+SCOPE_RUNTIME: Final = "spanwise.meters.runtime"
+GC_COLLECTIONS: Final = Metric("cpython.gc.collections", "{collection}", "Garbage collections by generation.")
+GC_COLLECTED: Final = Metric(
+    "cpython.gc.collected_objects", "{object}", "Objects that garbage collections freed, by generation."
+)
+GC_UNCOLLECTABLE: Final = Metric(
+    "cpython.gc.uncollectable_objects", "{object}", "Objects found that cannot be freed, by generation."
+)
+GC_PAUSE: Final = Metric(
+    "spanwise.gc.pause.time",
+    "s",
+    "Time that garbage collections took, during which nothing else of Python runs, by generation.",
+    "spanwise",
+)
+GC_GENERATION: Final = "cpython.gc.generation"
 
 # -- instrumentors (ours) ----------------------------------------------------------------------
 EXCEPTION_EVENT: Final = "exception"  # the span event that carries EXCEPTION_TYPE and EXCEPTION_MESSAGE
@@ -226,6 +415,9 @@ OLD_NET_PEER_PORT: Final = "net.peer.port"
 SCOPE_MANUAL: Final = "spanwise.manual"
 OPERATION_NAME: Final = "spanwise.operation.name"
 OPERATION_KIND: Final = "spanwise.operation.kind"  # what the thresholds match: see manual/kinds.py
+OPERATION_KIND_PLUGIN_LOAD: Final = "plugin.load"  # its values that instrumentors write
+OPERATION_KIND_PLUGIN_HOOK: Final = "plugin.hook"
+OPERATION_KIND_PLUGIN_CALL: Final = "plugin.call"
 OPERATION_COMPONENT: Final = "spanwise.operation.component"
 OPERATION_PLUGIN: Final = "spanwise.operation.plugin"
 OPERATION_DURATION: Final = Metric(
@@ -332,6 +524,89 @@ STREAM_BANDWIDTH: Final = Metric(
     "stream.bandwidth", "By/s", "Bytes of a stream by its duration.", "spanwise", "histogram", _BYTES_A_SECOND
 )
 STREAM_BYTES: Final = Metric("stream.bytes", "By", "Bytes sent in streams.", "spanwise")
+# -- database connections and statements of SQLAlchemy -------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/db/database-metrics/
+DB_CLIENT_CONNECTION_POOL_NAME: Final = "db.client.connection.pool.name"
+DB_CLIENT_CONNECTION_STATE: Final = "db.client.connection.state"
+DB_CLIENT_CONNECTION_COUNT: Final = Metric(
+    "db.client.connection.count",
+    "{connection}",
+    "Open connections of a pool, by state: idle, used.",
+    kind="updowncounter",
+)
+DB_CLIENT_CONNECTION_IDLE_MAX: Final = Metric(
+    "db.client.connection.idle.max", "{connection}", "Idle connections a pool keeps.", kind="updowncounter"
+)
+DB_CLIENT_CONNECTION_IDLE_MIN: Final = Metric(
+    "db.client.connection.idle.min",
+    "{connection}",
+    "Idle connections a pool has at least.",
+    kind="updowncounter",
+)
+DB_CLIENT_CONNECTION_MAX: Final = Metric(
+    "db.client.connection.max", "{connection}", "Connections a pool opens at most.", kind="updowncounter"
+)
+DB_CLIENT_CONNECTION_PENDING_REQUESTS: Final = Metric(
+    "db.client.connection.pending_requests",
+    "{request}",
+    "Callers that wait for a connection now.",
+    kind="updowncounter",
+)
+DB_CLIENT_CONNECTION_TIMEOUTS: Final = Metric(
+    "db.client.connection.timeouts", "{timeout}", "Callers that waited for a connection in vain."
+)
+DB_CLIENT_CONNECTION_CREATE_TIME: Final = Metric(
+    "db.client.connection.create_time",
+    "s",
+    "Time it took to open a connection.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
+)
+DB_CLIENT_CONNECTION_WAIT_TIME: Final = Metric(
+    "db.client.connection.wait_time",
+    "s",
+    "Time it took to get an open connection from a pool.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
+)
+DB_CLIENT_CONNECTION_USE_TIME: Final = Metric(
+    "db.client.connection.use_time",
+    "s",
+    "Time between taking a connection from a pool and giving it back.",
+    kind="histogram",
+    buckets=_DB_SECONDS,
+)
+DB_CLIENT_RESPONSE_RETURNED_ROWS: Final = Metric(
+    "db.client.response.returned_rows",
+    "{row}",
+    "Rows that a database operation returned.",
+    kind="histogram",
+    buckets=_DB_ROWS,
+)
+# Ours. The conventions have no name for whether a database can be reached.
+DB_CLIENT_CONNECTION_DOWN: Final = Metric(
+    "db.client.connection.down",
+    "{connection}",
+    "1 after a connection failed or broke, 0 after one was opened or used.",
+    "spanwise",
+    "gauge",
+)
+DB_SLOW_STATEMENTS: Final = Metric(
+    "spanwise.db.slow_statements", "{statement}", "Statements that took longer than the limit.", "spanwise"
+)
+# Ours, on the server span of a request that ran one statement many times: which, and how often.
+DB_REPEATED_COUNT: Final = "spanwise.db.repeated.count"
+DB_REPEATED_SUMMARY: Final = "spanwise.db.repeated.summary"
+DB_REPEATED_FINGERPRINT: Final = "spanwise.db.repeated.fingerprint"
+# Before the stable conventions.
+OLD_DB_CLIENT_CONNECTIONS_USAGE: Final = Metric(
+    "db.client.connections.usage",
+    "connections",
+    "Connections that are in the state that the attribute state tells.",
+    kind="updowncounter",
+)
+OLD_POOL_NAME: Final = "pool.name"
+OLD_POOL_STATE: Final = "state"
 
 # -- what the Collector's span metrics connector makes of spans -----------------------------------
 # https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/connector/spanmetricsconnector
@@ -360,7 +635,10 @@ CIRCUIT_TRIPPED_EVENT: Final = "circuit_breaker.tripped"
 CIRCUIT_HALF_OPEN_EVENT: Final = "circuit_breaker.half_open"
 CIRCUIT_CLOSED_EVENT: Final = "circuit_breaker.closed"
 CIRCUIT_TRIPS: Final = Metric(
-    "circuit_breaker.trips", "{trip}", "Times a circuit breaker opened, by reason.", "spanwise"
+    "circuit_breaker.trips", "{trip}", "Times a circuit breaker opened.", "spanwise"
+)
+CIRCUIT_TRIPS_BY_REASON: Final = Metric(
+    "circuit_breaker.trips.by_reason", "{trip}", "Times a circuit breaker opened, by reason.", "spanwise"
 )
 CIRCUIT_CALLS: Final = Metric(
     "circuit_breaker.calls", "{call}", "Calls through circuit breakers, by state and outcome.", "spanwise"
@@ -373,4 +651,104 @@ CIRCUIT_OPEN_TIME: Final = Metric(
 )
 CIRCUIT_BACKOFF: Final = Metric(
     "circuit_breaker.backoff", "s", "Wait of an open breaker until its next trial.", "spanwise", "gauge"
+)
+
+# -- plugins (ours) ------------------------------------------------------------------------------
+# There are no conventions for plugins.
+CODE_FUNCTION_NAME: Final = "code.function.name"  # semconv: code attributes
+PLUGIN_PROJECT: Final = "plugin.project"  # what the plugins are for: the plugin manager's project
+PLUGIN_NAME: Final = "plugin.name"
+PLUGIN_HOOK: Final = "plugin.hook.name"
+PLUGIN_WRAPPER: Final = "plugin.wrapper"  # the implementation wraps the others
+PLUGIN_OWN_TIME: Final = "plugin.own_time"  # seconds: a wrapper's duration without what it wraps
+PLUGIN_LOAD_MEMORY: Final = "plugin.load.memory.growth"  # bytes
+PLUGIN_CALL_DURATION: Final = Metric(
+    "plugin.call.duration",
+    "s",
+    "Duration of one plugin's part of a hook call.",
+    "spanwise",
+    "histogram",
+    _PLUGIN_SECONDS,
+)
+PLUGIN_LOAD_DURATION: Final = Metric(
+    "plugin.load.duration",
+    "s",
+    "Duration of importing and registering a plugin.",
+    "spanwise",
+    "histogram",
+    _PLUGIN_SECONDS,
+)
+PLUGIN_MEMORY: Final = Metric(
+    "plugin.memory", "By", "Growth of the process's memory while a plugin was loaded.", "spanwise", "gauge"
+)
+
+# -- Redis --------------------------------------------------------------------------------------
+DB_STORED_PROCEDURE_NAME: Final = "db.stored_procedure.name"
+# redis-py's own name for a command that waits for data, on spans and metrics
+# (https://github.com/redis/redis-py/blob/v8.1.0/redis/observability/attributes.py).
+REDIS_BLOCKING: Final = "redis.client.operation.blocking"
+OLD_DB_REDIS_DATABASE_INDEX: Final = "db.redis.database_index"
+OLD_NET_TRANSPORT: Final = "net.transport"
+# contrib's, in no convention; written where the old names are.
+OLD_DB_REDIS_ARGS_LENGTH: Final = "db.redis.args_length"
+OLD_DB_REDIS_PIPELINE_LENGTH: Final = "db.redis.pipeline_length"
+
+# What INFO tells, under the names of the Collector's redis receiver
+# (https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/v0.145.0/receiver/redisreceiver).
+REDIS_UPTIME: Final = Metric("redis.uptime", "s", "Seconds since the Redis server's start.", "collector")
+REDIS_CLIENTS_CONNECTED: Final = Metric(
+    "redis.clients.connected", "{client}", "Client connections of the server.", "collector", "updowncounter"
+)
+REDIS_CLIENTS_BLOCKED: Final = Metric(
+    "redis.clients.blocked", "{client}", "Clients waiting in a blocking call.", "collector", "updowncounter"
+)
+REDIS_MEMORY_USED: Final = Metric(
+    "redis.memory.used", "By", "Bytes that the server has allocated.", "collector", "gauge"
+)
+REDIS_MEMORY_PEAK: Final = Metric(
+    "redis.memory.peak", "By", "Most bytes that the server had allocated.", "collector", "gauge"
+)
+REDIS_MEMORY_RSS: Final = Metric(
+    "redis.memory.rss", "By", "The server's memory as the operating system sees it.", "collector", "gauge"
+)
+REDIS_MEMORY_FRAGMENTATION: Final = Metric(
+    "redis.memory.fragmentation_ratio", "1", "redis.memory.rss over redis.memory.used.", "collector", "gauge"
+)
+REDIS_MAXMEMORY: Final = Metric(
+    "redis.maxmemory", "By", "The configured limit of memory; 0 is none.", "collector", "gauge"
+)
+REDIS_CONNECTIONS_RECEIVED: Final = Metric(
+    "redis.connections.received", "{connection}", "Connections that the server accepted.", "collector"
+)
+REDIS_CONNECTIONS_REJECTED: Final = Metric(
+    "redis.connections.rejected", "{connection}", "Connections refused because of maxclients.", "collector"
+)
+REDIS_COMMANDS_PROCESSED: Final = Metric(
+    "redis.commands.processed", "{command}", "Commands that the server processed.", "collector"
+)
+REDIS_KEYS_EXPIRED: Final = Metric("redis.keys.expired", "{event}", "Keys that expired.", "collector")
+REDIS_KEYS_EVICTED: Final = Metric(
+    "redis.keys.evicted", "{key}", "Keys evicted because of maxmemory.", "collector"
+)
+REDIS_KEYSPACE_HITS: Final = Metric(
+    "redis.keyspace.hits", "{hit}", "Lookups that found their key.", "collector"
+)
+REDIS_KEYSPACE_MISSES: Final = Metric(
+    "redis.keyspace.misses", "{miss}", "Lookups that did not find their key.", "collector"
+)
+REDIS_KEYSPACE_HIT_RATIO: Final = Metric(
+    "redis.keyspace.hit_ratio",
+    "1",
+    "Share of lookups since the server's start that found their key.",
+    "spanwise",
+    "gauge",
+)
+CACHE_MEMORY_USAGE: Final = Metric(
+    "cache.memory.usage", "By", "Memory that a cache's entries take.", "spanwise", "gauge"
+)
+
+# -- scopes that say nothing of the application's own work -----------------------------------------
+# A process that has no others stays silent. Libraries use caches while they are imported.
+SCOPES_OF_THE_PROCESS: Final = frozenset(
+    (SCOPE_DELIVERY, SCOPE_PROCESS, SCOPE_SYSTEM, SCOPE_CONTAINER, SCOPE_RUNTIME, SCOPE_CACHES)
 )

@@ -127,8 +127,37 @@ class Settings:
         "`1`: Flask's answers tell the trace in a `traceresponse` header",
         values.boolean,
     )
+    excluded_hooks: tuple[str, ...] = _setting(
+        "SPANWISE_EXCLUDED_HOOKS",
+        (),
+        "pluggy hooks that are left alone; `*` and `?` stand for any text and any character",
+        values.names,
+    )
     process_meters: bool = _setting(
-        "SPANWISE_PROCESS_METERS", True, "memory, CPU, threads and files of the process", values.boolean
+        "SPANWISE_PROCESS_METERS",
+        True,
+        "metrics of the process, its machine or container, and the interpreter",
+        values.boolean,
+    )
+    cache_spans: bool = _setting(
+        "SPANWISE_CACHE_SPANS",
+        False,
+        "`1`: a span for each operation on a cache in the process or on its disk too, not only metrics",
+        values.boolean,
+    )
+
+    sql_commenter: bool = _setting(
+        "SPANWISE_SQL_COMMENTER",
+        False,
+        "`1`: SQLAlchemy's statements end in a comment with their trace, for the database's log;"
+        " it defeats drivers that prepare statements by their text",
+        values.boolean,
+    )
+    redis_info: bool = _setting(
+        "SPANWISE_REDIS_INFO",
+        True,
+        "memory, clients and hit ratio of the Redis servers that the application uses",
+        values.boolean,
     )
 
     # -- where data goes --------------------------------------------------------------------

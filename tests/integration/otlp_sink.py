@@ -171,6 +171,7 @@ def _span(span: Any) -> Record:
         "parent_span_id": span.parent_span_id.hex(),
         "attributes": _attributes(span.attributes),
         "status": span.status.code,
+        "events": [event.name for event in span.events],
         "duration_ns": span.end_time_unix_nano - span.start_time_unix_nano,
     }
 

@@ -167,6 +167,22 @@ def redis_server(tmp: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def memcached_server(tmp: Path) -> Iterator[tuple[str, int]]:
+    """A new, empty memcached; yields its address."""
+    program = shutil.which("memcached")
+    if program is None:
+        raise ServerFailed("memcached is not installed: apt-get install memcached")
+
+    def on(port: int) -> contextlib.AbstractContextManager[object]:
+        # It refuses to run as root without a user to become.
+        command = [program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "16", "-u", "nobody"]
+        return running(command, tmp / f"memcached-{port}.log", lambda: listens(port))
+
+    with _on_free_port(on) as (port, _):
+        yield "127.0.0.1", port
+
+
+@contextlib.contextmanager
 def store_app(
     tmp: Path, env: Mapping[str, str] | None = None, launcher: Sequence[str] = ()
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:

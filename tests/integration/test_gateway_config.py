@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import subprocess
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service_grpc
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanKind
+from collectors import Running, running, until
+from opentelemetry.trace import SpanKind, StatusCode
 from parts import need
 
 from spanwise import names
@@ -50,91 +39,18 @@ spans:
 metrics:
   '{{ .Values "$1" \ 🎵': {increase: 'a.b{c="}}{{ \" x"}', unit: s, over: 1h, warning: 1s}
 """
+EXTRA += """
+objectives:
+  checkout: {good: 99.9%, over: 30d}
+  again: {good: 99%, over: 7d, spans: checkout}
+"""
 RULES = lower(read(EXTRA, "testing"))
-
-
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(what: str, condition: Callable[[], Any], seconds: float = 40) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if value := condition():
-                return value
-        except OSError:
-            pass
-        time.sleep(0.1)
-    return pytest.fail(f"{what}: not within {seconds} s", pytrace=False)
-
-
-class Sink(service_grpc.TraceServiceServicer):  # type: ignore[misc]
-    """Stands in Jaeger's place and keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.spans: list[Any] = []
-
-    def Export(self, request: Any, context: Any) -> Any:
-        del context
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                self.spans.extend(scope.spans)
-        return service.ExportTraceServiceResponse()
-
-
-class Running:
-    def __init__(self, otlp: int, metrics: int, sink: Sink) -> None:
-        self.otlp, self.metrics, self.sink = otlp, metrics, sink
 
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    program = need("otelcol", "scripts/build-collector")
-    folder = tmp_path_factory.mktemp("gateway")
-    config = folder / "gateway.yaml"
-    config.write_text(gateway(RULES), encoding="utf-8")
-    sink = Sink()
-    server = grpc.server(ThreadPoolExecutor(2))
-    service_grpc.add_TraceServiceServicer_to_server(sink, server)
-    jaeger = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    http, metrics, health = port(), port(), port()
-    environment = os.environ | {
-        "SPANWISE_OTLP_GRPC": f"127.0.0.1:{port()}",
-        "SPANWISE_OTLP_HTTP": f"127.0.0.1:{http}",
-        "SPANWISE_JAEGER_ENDPOINT": f"127.0.0.1:{jaeger}",
-        "SPANWISE_PROMETHEUS_LISTEN": f"127.0.0.1:{metrics}",
-        "SPANWISE_HEALTH_LISTEN": f"127.0.0.1:{health}",
-        "SPANWISE_STORAGE_DIR": str(folder / "storage"),
-        "SPANWISE_TELEMETRY_PORT": str(port()),
-        "SPANWISE_METRICS_FLUSH": "500ms",
-    }
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [program, "--config", str(config)], env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-
-        def healthy() -> bool:
-            if process.poll() is not None:
-                pytest.fail(log.read_text(errors="replace")[-4000:], pytrace=False)
-            with urllib.request.urlopen(f"http://127.0.0.1:{health}/", timeout=2) as answer:
-                return bool(answer.status == 200)
-
-        until("the Collector's health", healthy)
-        yield Running(http, metrics, sink)
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
-        server.stop(None).wait(5)
+    with running(tmp_path_factory.mktemp("gateway"), gateway(RULES)) as found:
+        yield found
 
 
 def cases() -> list[tuple[str, SpanKind, dict[str, Any], int]]:
@@ -173,11 +89,65 @@ def cases() -> list[tuple[str, SpanKind, dict[str, Any], int]]:
     return found
 
 
+def test_the_collector_marks_what_an_objective_counts_and_the_policy_that_kept_it(collector: Running) -> None:
+    provider = collector.sender("shop")
+    tracer = provider.get_tracer("shop")
+    checkout = {"http.request.method": "POST", "http.route": "/checkout"}
+    poor = {"spanwise.rating": "poor", "spanwise.rating.rule": "checkout"}
+    forged = {"spanwise.objective": "checkout", "spanwise.objective.met": True}
+    wanted: dict[int, tuple[str | None, bool | None, set[str]]] = {}
+    for attributes, milliseconds, failed, objective, met, policies in (
+        (checkout, 300, False, "checkout", True, {"baseline"}),
+        (checkout, 400, False, "checkout", True, {"baseline"}),
+        (checkout, 401, False, "checkout", False, {"rated"}),
+        (checkout, 501, False, "checkout", False, {"rated"}),
+        (checkout, 1, True, "checkout", False, {"error"}),
+        (checkout | poor, 1, False, "checkout", False, {"rated"}),
+        (checkout | poor | {"spanwise.rating": "acceptable"}, 1, False, "checkout", True, {"baseline"}),
+        (
+            checkout | {"spanwise.objective": "mine", "spanwise.objective.met": True},
+            401,
+            False,
+            "checkout",
+            False,
+            {"rated"},
+        ),
+        ({"http.request.method": "POST"} | forged, 1, False, None, None, {"baseline"}),
+    ):
+        start = 1_700_000_000_000_000_001
+        span = tracer.start_span("POST", kind=SpanKind.SERVER, attributes=attributes, start_time=start)
+        if failed:
+            span.set_status(StatusCode.ERROR)
+        wanted[span.get_span_context().span_id] = objective, met, policies
+        span.end(start + milliseconds * 1_000_000)
+    provider.shutdown()
+    got = {
+        span_id: (
+            values.get(names.OBJECTIVE),
+            values.get(names.OBJECTIVE_MET),
+            {values[names.SAMPLING_POLICY]},
+        )
+        for span_id, values in collector.kept(wanted).items()
+    }
+    assert got == wanted
+
+    def counted() -> bool:
+        text = collector.scraped()
+        lines = [line for line in text.splitlines() if line.startswith("traces_span_metrics_calls_total{")]
+        mine = [
+            line
+            for line in lines
+            if 'spanwise_objective="checkout"' in line and 'service_name="shop"' in line
+        ]
+        missed = [line for line in mine if 'spanwise_objective_met="false"' in line]
+        counts = [sum(float(line.split("} ")[1].split()[0]) for line in each) for each in (mine, missed)]
+        return counts == [8, 5]
+
+    until("the objective's counts in Prometheus's format", counted)
+
+
 def test_the_collector_and_the_process_agree_on_every_span(collector: Running) -> None:
-    provider = TracerProvider(resource=Resource({"service.name": "edges"}), shutdown_on_exit=False)
-    provider.add_span_processor(
-        BatchSpanProcessor(OTLPSpanExporter(endpoint=f"http://127.0.0.1:{collector.otlp}/v1/traces"))
-    )
+    provider = collector.sender("edges")
     tracer = provider.get_tracer("edges")
     verdict = compile_rules(RULES)
     expected: dict[int, tuple[Any, ...] | None] = {}
@@ -190,31 +160,28 @@ def test_the_collector_and_the_process_agree_on_every_span(collector: Running) -
     provider.shutdown()
     assert len({each[0] for each in expected.values() if each}) == 3, "every rating must occur"
 
-    until("all spans kept", lambda: len(collector.sink.spans) >= len(expected))
     got: dict[int, tuple[Any, ...] | None] = {}
-    for span in collector.sink.spans:
-        values = {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+    for span_id, values in collector.kept(expected).items():
         rated = tuple(values.get(key) for key in (names.RATING, names.RATING_RULE, names.RATING_LIMIT))
-        got[int.from_bytes(span.span_id, "big")] = None if rated == (None,) * 3 else rated
+        got[span_id] = None if rated == (None,) * 3 else rated
     assert got == expected
 
     def counted() -> bool:
-        with urllib.request.urlopen(f"http://127.0.0.1:{collector.metrics}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
+        text = collector.scraped()
         # Labels hold anything within quotes, blanks and braces too; an exemplar may follow the value.
         series = re.findall(
             r'^traces_span_metrics_calls_total{((?:[^"}]|"(?:[^"\\]|\\.)*")*)} (\S+)', text, re.M
         )
-        return sum(float(value) for _, value in series) == len(expected) and all(
-            'service_name="edges"' in labels for labels, _ in series
-        )
+        mine = [(labels, value) for labels, value in series if 'service_name="edges"' in labels]
+        return sum(float(value) for _, value in mine) == len(expected)
 
     until("the span count in Prometheus's format", counted)
 
 
-def test_the_collector_accepts_the_committed_configuration() -> None:
+@pytest.mark.parametrize("name", ["agent", "gateway"])
+def test_the_collector_accepts_the_committed_configuration(name: str) -> None:
     done = subprocess.run(
-        [need("otelcol", "scripts/build-collector"), "validate", "--config", "collector/gateway.yaml"],
+        [need("otelcol", "scripts/build-collector"), "validate", "--config", f"collector/{name}.yaml"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -141,6 +141,10 @@ def instances(records: Sequence[dict[str, object]]) -> set[str]:
 _OF_THE_SERVER = {"server.port", "client.port", "network.peer.port", "user_agent.original", "client.address"}
 
 
+# Shares of the time since an earlier reading: there or not after how long the servers took to start.
+_OF_A_PAST = {"process.cpu.utilization", "system.cpu.utilization", "container.cpu.usage"}
+
+
 def outline(sink: Sink) -> dict[str, set[object]]:
     """What must be the same however the application is launched."""
     spans = [
@@ -154,7 +158,7 @@ def outline(sink: Sink) -> dict[str, set[object]]:
             (span["name"], key) for span in spans for key in span["attributes"] if key not in _OF_THE_SERVER
         },
         "resource": {key for span in spans for key in span["resource"]},
-        "metrics": {metric["name"] for metric in sink.metrics()},
+        "metrics": {metric["name"] for metric in sink.metrics()} - _OF_A_PAST,
         "logs": {(log["body"], log["severity"]) for log in sink.logs() if log["scope"] == "shop"},
     }
 
@@ -186,7 +190,8 @@ def drive(sink: Sink, port: int, workers: int) -> set[int]:
     sink.wait_for(
         lambda sink: (
             {span["resource"]["process.pid"] for span in sink.spans()} >= pids
-            and {metric["resource"]["process.pid"] for metric in by_name(sink, "process.memory.usage")}
+            # Of the meters that are made after the start, the last ones.
+            and {metric["resource"]["process.pid"] for metric in by_name(sink, "spanwise.gc.pause.time")}
             >= pids
             and {
                 metric["resource"]["process.pid"] for metric in by_name(sink, "http.server.request.duration")

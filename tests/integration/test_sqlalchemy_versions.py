@@ -1,235 +1,45 @@
-"""SQLAlchemy 1.4, 2.0 and 2.1, with and without greenlet, give the same spans; and contrib's, but for a list.
+"""SQLAlchemy 1.4, 2.0 and 2.1, with and without greenlet, give the same spans and pool metrics.
 
-Each set of requirements gets an environment of its own in the user's cache, made once.
+Each set of requirements gets an environment of its own in the user's cache, made once. What contrib's
+instrumentor tells of the same traffic is compared in test_sqlalchemy_oracle.py.
 """
 
 from __future__ import annotations
 
-import copy
-import fcntl
 import functools
-import hashlib
 import json
-import os
-import re
-import shutil
-import subprocess
 import sys
-from importlib.metadata import requires
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from environments import environment, run
+
 VERSIONS = ("1.4", "2.0", "2.1")
 
 # 0.22 turned aiosqlite's connection from a thread into an object that holds one; SQLAlchemy 1.4 sets
 # an attribute of threads on it.
 COMMON = ("aiosqlite>=0.19,<0.22",)
 
-PROBE = """
-import asyncio, json, sys
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-exporter, provider = InMemorySpanExporter(), TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(exporter))
-tracer = provider.get_tracer("probe")
-
-import sqlalchemy as sa
-from sqlalchemy.orm import Session, declarative_base
-
-early = sa.create_engine("sqlite:///:memory:")
-if sys.argv[1] == "contrib":
-    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
-    SQLAlchemyInstrumentor().instrument(tracer_provider=provider, engine=early)
-else:
-    from spanwise.instrumentors.sqlalchemy import SQLAlchemyInstrumentor
-    SQLAlchemyInstrumentor().instrument(tracer_provider=provider)
-late = sa.create_engine("sqlite:///:memory:")
-Base = declarative_base()
-
-class Album(Base):
-    __tablename__ = "albums"
-    id = sa.Column(sa.Integer, primary_key=True)
-    title = sa.Column(sa.String, unique=True)
-
-albums = Album.__table__
-CREATE = "CREATE TABLE albums (id INTEGER PRIMARY KEY, title VARCHAR UNIQUE)"
-
-def work(engine):
-    with engine.connect() as connection:
-        connection.exec_driver_sql(CREATE)
-        with tracer.start_as_current_span("request"):
-            connection.execute(albums.insert(), {"title": "one"})
-            connection.execute(albums.insert(), [{"title": "two"}, {"title": "three"}])
-            connection.execute(sa.select(albums.c.title).where(albums.c.id == 1)).all()
-            connection.execute(sa.text("SELECT 'literal' FROM albums a JOIN albums b ON a.id = b.id")).all()
-            connection.execute(albums.update().where(albums.c.id == 2).values(title="deux"))
-            connection.execute(albums.delete().where(albums.c.id == 3))
-            try:
-                connection.execute(albums.insert(), {"title": "one"})
-            except sa.exc.IntegrityError:
-                pass
-        with tracer.start_as_current_span("orm"), Session(connection) as session:
-            album = session.get(Album, 1)
-            album.title = "un"
-            session.flush()
-
-async def asynchronous():
-    from sqlalchemy.ext.asyncio import create_async_engine
-    engine = create_async_engine("sqlite+aiosqlite:///:memory:")
-
-    async def request(number):
-        with tracer.start_as_current_span("request %d" % number):
-            async with engine.connect() as connection:
-                await asyncio.sleep(0)
-                await connection.execute(sa.text("SELECT 1"))
-                try:
-                    await connection.execute(sa.text("SELECT * FROM missing"))
-                except sa.exc.OperationalError:
-                    pass
-
-    await asyncio.gather(*(request(number) for number in range(3)))
-    await engine.dispose()
-
-async def cancelled():
-    from sqlalchemy.ext.asyncio import create_async_engine
-    engine = create_async_engine("sqlite+aiosqlite:///:memory:")
-    executing = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    async def work():
-        async with engine.connect() as connection:
-            # A function that the driver's thread calls while it executes.
-            raw = await connection.get_raw_connection()
-            def tell():
-                loop.call_soon_threadsafe(executing.set)
-                return 1
-            await raw.driver_connection.create_function("now_executing", 0, tell)
-            await connection.execute(sa.text(
-                "WITH RECURSIVE n(i) AS (SELECT now_executing() UNION ALL SELECT i + 1 FROM n LIMIT 300000) "
-                "SELECT count(*) FROM n"
-            ))
-
-    task = asyncio.ensure_future(work())
-    await asyncio.wait_for(executing.wait(), 30)
-    task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        pass
-    await engine.dispose()
-
-def told():
-    spans = exporter.get_finished_spans()
-    by_id = {span.context.span_id: span.name for span in spans}
-    found = [
-        {
-            "name": span.name,
-            "kind": span.kind.name,
-            "parent": by_id.get(span.parent.span_id) if span.parent else None,
-            "status": span.status.status_code.name,
-            "description": span.status.description,
-            "attributes": dict(span.attributes),
-            "events": [dict(event.attributes) for event in span.events],
-        }
-        for span in spans
-        if span.kind.name == "CLIENT"
-    ]
-    exporter.clear()
-    return found
-
-result = {"version": sa.__version__}
-for name, engine in (("early", early), ("late", late)):
-    work(engine)
-    result[name] = told()
-try:
-    import greenlet
-except ImportError:
-    result["async"] = None
-else:
-    asyncio.run(asynchronous())
-    result["async"] = sorted(told(), key=lambda span: (span["parent"], span["name"]))
-    asyncio.run(cancelled())
-    result["cancelled"] = told()
-print(json.dumps(result))
-"""
-
-
-def _cache() -> Path:
-    home = os.environ.get("SPANWISE_CACHE")
-    if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spanwise"
-
-
-def _uv() -> list[str] | None:
-    for found in (Path(sys.executable).with_name("uv"), shutil.which("uv")):
-        if found and Path(found).exists():
-            return [str(found)]
-    probe = subprocess.run([sys.executable, "-m", "uv", "--version"], capture_output=True, check=False)
-    return [sys.executable, "-m", "uv"] if probe.returncode == 0 else None
-
-
-def _run(*command: str) -> str:
-    # The environment's own packages, and the warnings' default, decide; not what this process was given.
-    env = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("PYTHON", "OTEL_", "VIRTUAL_ENV"))
-    }
-    env["PYTHONPATH"] = str(ROOT / "src")
-    env["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, check=False)
-    assert done.returncode == 0, f"{' '.join(command)[:300]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
+PROBE = Path(__file__).with_name("sqlalchemy_probe.py")
 
 
 def _environment(version: str, greenlet: bool) -> str:
-    """The Python of an environment with this SQLAlchemy; made if it isn't there."""
-    # The very versions that this process runs on: the probes differ in SQLAlchemy only.
-    own = [re.split(r"[^\w.-]", text)[0] for text in requires("spanwise") or () if "extra ==" not in text]
-    wanted = sorted(
-        [
-            *(f"{name}=={installed(name)}" for name in own),
-            *COMMON,
-            f"sqlalchemy=={version}.*",
-            *(["greenlet"] if greenlet else []),
-        ]
+    """The Python of an environment with this SQLAlchemy."""
+    return environment(
+        f"sqlalchemy-{version}-{'greenlet' if greenlet else 'plain'}",
+        [*COMMON, f"sqlalchemy=={version}.*", *(["greenlet"] if greenlet else [])],
+        without="" if greenlet else "greenlet",
+        variant=greenlet,
     )
-    key = hashlib.sha256(repr((wanted, greenlet, sys.version_info[:3], sys.prefix)).encode()).hexdigest()[:16]
-    folder = _cache() / "venvs" / f"sqlalchemy-{version}-{'greenlet' if greenlet else 'plain'}-{key}"
-    python = folder / "bin" / "python"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        ready = folder / "ready"
-        if ready.exists() and python.exists():
-            return str(python)
-        shutil.rmtree(folder, ignore_errors=True)
-        uv = _uv()
-        if uv:
-            _run(*uv, "venv", "--quiet", "--python", sys.executable, str(folder))
-            pip = [*uv, "pip"]
-            target = ["--python", str(python)]
-            yes: list[str] = []
-        else:
-            _run(sys.executable, "-m", "venv", str(folder))
-            pip, target, yes = [str(python), "-m", "pip"], [], ["--yes"]
-        _run(*pip, "install", "--quiet", *target, *wanted)
-        if not greenlet and list(folder.glob("lib/python*/site-packages/greenlet")):
-            _run(*pip, "uninstall", "--quiet", *yes, *target, "greenlet")
-        ready.touch()
-    return str(python)
 
 
 @functools.lru_cache
-def _probe(version: str, greenlet: bool, instrumentor: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_run(_environment(version, greenlet), "-c", PROBE, instrumentor))
+def _probe(version: str, greenlet: bool) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        run(_environment(version, greenlet), str(PROBE), env={"OTEL_SEMCONV_STABILITY_OPT_IN": "database"})
+    )
     assert found["version"].startswith(version + ".")
     return found
 
@@ -292,7 +102,7 @@ def _expected(version: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("greenlet", [True, False], ids=["greenlet", "no-greenlet"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_version_gives_the_same_spans(version: str, greenlet: bool) -> None:
-    found = _probe(version, greenlet, "ours")
+    found = _probe(version, greenlet)
     assert found["early"] == _expected(version)
     assert found["late"] == _expected(version)
     if not greenlet:
@@ -311,53 +121,51 @@ def test_every_version_gives_the_same_spans(version: str, greenlet: bool) -> Non
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_cancelled_statement_ends_its_span(version: str) -> None:
-    (span,) = _probe(version, True, "ours")["cancelled"]
+    (span,) = _probe(version, True)["cancelled"]
     assert (span["name"], span["status"]) == ("SELECT SELECT SELECT", "ERROR")
     assert span["attributes"]["error.type"] == "asyncio.exceptions.CancelledError"
 
 
-# Every intended difference from contrib's spans, under the stable conventions: what, and why.
-DIFFERENCES = {
-    "no span: connect": "It times a pool check-out, says nothing of the statement, and doubles the spans.",
-    "name": "The convention's name is the query summary; contrib's is the verb and the database's name.",
-    "added: db.query.summary": "Recommended by the convention; the name is made of it.",
-    "added: db.collection.name": "Which table is what one asks first; left out unless there is exactly one.",
-    "added: db.operation.batch.size": "The convention asks for it with executemany.",
-    "changed: db.operation.name": "contrib's is its span name again, 'INSERT :memory:'; meant is the verb.",
-    "changed: db.query.text": "Literals in a statement that isn't parametrised may be personal data.",
-    "added: error.type": "Required by the convention when the operation failed.",
-    "added: db.response.status_code": "Required by the convention when the database told one.",
-    "added: event": "The exception's class, which error.type hides behind the database's code.",
-}
+POOL = {"idle.max": 1, "idle.min": 0}
 
 
-def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
-    found = set()
-    for part in ("name", "kind", "parent", "status", "description"):
-        if ours[part] != theirs[part]:
-            found.add(part)
-    mine, other = ours["attributes"], theirs["attributes"]
-    found.update(f"added: {key}" for key in mine.keys() - other.keys())
-    found.update(f"missing: {key}" for key in other.keys() - mine.keys())
-    found.update(f"changed: {key}" for key in mine.keys() & other.keys() if mine[key] != other[key])
-    if ours["events"] != theirs["events"]:
-        found.add("added: event" if not theirs["events"] else "changed: event")
-    return found
+@pytest.mark.parametrize("greenlet", [True, False], ids=["greenlet", "no-greenlet"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_gives_the_same_pool_metrics(version: str, greenlet: bool) -> None:
+    assert _probe(version, greenlet)["pooled"] == {
+        "small": {
+            **POOL,
+            "max": 1,
+            "count idle": 0,
+            "count used": 1,
+            "pending_requests": 0,
+            "timeouts": 2,
+            "create_time": 1,
+            "wait_time": 3,
+            "use_time": 2,
+            "down": 0,
+        },
+        "missing": {
+            "idle.max": 5,
+            "idle.min": 0,
+            "max": 15,
+            "count idle": 0,
+            "count used": 0,
+            "pending_requests": 0,
+            "down": 1,
+        },
+    }
 
 
-def test_contrib_differs_only_where_meant() -> None:
-    # 2.0 with greenlet is the newest that contrib runs on.
-    ours, theirs = map(copy.deepcopy, (_probe("2.0", True, "ours"), _probe("2.0", True, "contrib")))
-    found: set[str] = set()
-    for group in ("early", "late", "async"):
-        statements = [span for span in theirs[group] if span["name"] != "connect"]
-        if len(statements) < len(theirs[group]):
-            found.add("no span: connect")
-        if group == "async":  # sorted by name, and the names differ
-            statements.sort(key=lambda span: (span["parent"], span["attributes"]["db.query.text"]))
-            ours[group].sort(key=lambda span: (span["parent"], -len(span["attributes"]["db.query.text"])))
-        assert len(ours[group]) == len(statements), group
-        for mine, other in zip(ours[group], statements, strict=True):
-            found |= _differences(mine, other)
-    expected = set(DIFFERENCES) - (set() if CODE else {"added: db.response.status_code"})
-    assert found == expected
+@pytest.mark.parametrize("version", VERSIONS)
+def test_asynchronous_pools(version: str) -> None:
+    assert _probe(version, True)["asynchronously pooled"] == {
+        **POOL,
+        "max": 2,
+        "count idle": 0,
+        "count used": 2,
+        "pending_requests": 0,
+        "create_time": 2,
+        "wait_time": 2,
+        "down": 0,
+    }

@@ -8,7 +8,12 @@ import pytest
 from opentelemetry import context
 from opentelemetry.context import Context
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled, suppress_instrumentation
+from opentelemetry.instrumentation.utils import (
+    is_http_instrumentation_enabled,
+    is_instrumentation_enabled,
+    suppress_http_instrumentation,
+    suppress_instrumentation,
+)
 from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
@@ -60,3 +65,15 @@ def test_where_the_api_has_no_key_for_it_the_instrumentations_are_asked(
 ) -> None:
     monkeypatch.delattr(context, "_SUPPRESS_INSTRUMENTATION_KEY")
     assert sorted(short._suppression_keys()) == sorted(short.SUPPRESSION_KEYS)
+    monkeypatch.delattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY")
+    assert short._http_suppression_key() == short.HTTP_SUPPRESSION_KEY
+
+
+def test_suppression_of_http_is_that_of_the_instrumentations() -> None:
+    token = short.attach_context(Context({short.HTTP_SUPPRESSION_KEY: True}))
+    assert is_instrumentation_enabled()
+    assert not is_http_instrumentation_enabled()
+    short.detach_context(token)
+    assert is_http_instrumentation_enabled()
+    with suppress_http_instrumentation():
+        assert context.get_current()[short.HTTP_SUPPRESSION_KEY]

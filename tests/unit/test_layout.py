@@ -39,11 +39,16 @@ ROOMS: dict[str, set[str]] = {
     "components": set(),
     "declarative": set(),
     "report": {"instrumentors"},
+    "launched": {"instrumentors", "meters", "rating"},
+    "options": set(),
+    "limits": EVERYTHING,
+    "providers": EVERYTHING,
     "distro": EVERYTHING,
     "entrypoints": EVERYTHING,
     "commands": EVERYTHING,
     "launch": {"distro"},
-    "__init__": {"launch", "manual"},
+    "snapshot": {"meters"},
+    "__init__": {"launch", "manual", "snapshot"},
     "__main__": {"commands"},
 }
 
@@ -55,8 +60,9 @@ def violations(root: Path) -> list[str]:
         relative = file.relative_to(root)
         tree = ast.parse(file.read_text("utf-8"))
         lines = len(file.read_text("utf-8").splitlines())
-        # The list of all names is as long as they are many.
-        if lines > LONGEST_MODULE and relative != Path("names.py"):
+        # The list of all names is as long as they are many; nobody reads what is generated.
+        read = relative != Path("names.py") and not file.read_text("utf-8").startswith('"""GENERATED')
+        if lines > LONGEST_MODULE and read:
             found.append(f"{relative}: {lines} lines, {LONGEST_MODULE} at most")
         if file.name == "__init__.py":
             found += [

@@ -58,6 +58,7 @@ def plain(recorder: Recorder, **changed: Any) -> None:
         "h", "s", explicit_bucket_boundaries_advisory=changed.get("buckets", [1.0])
     ).record(0.5, changed.get("labels", {"l": "m"}))
     meter.create_counter("c", changed.get("unit", "1")).add(changed.get("amount", 1))
+    recorder.note("sent", changed.get("note", ["a"]))
     if not changed.get("no_gauge"):
         meter.create_gauge("g").set(1)
 
@@ -89,6 +90,7 @@ def plain(recorder: Recorder, **changed: Any) -> None:
         ({"unit": "By"}, ["c: unit"]),
         ({"amount": 2}, ["c: value"]),
         ({"no_gauge": True}, ["metric missing: g"]),
+        ({"note": ["b"]}, ["note changed: sent"]),
     ],
 )
 def test_every_difference_is_seen(changed: dict[str, Any], expected: list[str]) -> None:
@@ -114,7 +116,7 @@ def test_other_steps_are_another_traffic() -> None:
         differences({"a": {}}, {"b": {}})
     with pytest.raises(AssertionError, match="nothing was told"):
         differences({}, {})
-    empty = {"spans": [], "metrics": []}
+    empty = {"spans": [], "metrics": [], "notes": {}}
     with pytest.raises(AssertionError, match="nothing was told"):
         differences({"a": empty}, {"a": empty})
 

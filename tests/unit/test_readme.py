@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from spanwise.instrumentors.table import INSTRUMENTORS
 from spanwise.settings import documentation
 from spanwise.thresholds.load import load, lower
 
@@ -21,6 +22,12 @@ QUIET = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_table_of_instrumentations_is_what_there_is() -> None:
+    table = README.split("| name | what is told |\n|---|---|\n")[1].split("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`([a-z0-9_]+)`", row.split("|")[1])}
+    assert named == set(INSTRUMENTORS)
 
 
 def test_the_table_of_settings_is_the_settings() -> None:

@@ -1,30 +1,25 @@
-"""The Collector's gateway configuration: rates, measures, then samples.
-
-Built as a tree of plain values and written by the YAML library. Nothing of the thresholds file becomes
-a key, a component or a reference: its text stands only in OTTL string literals.
-Components and their options are those of v0.145.0, of collector/builder.yaml and of the contrib image.
-"""
+"""The Collector's gateway configuration: rates, measures, then samples."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-import yaml
-
 from spanwise import names
-from spanwise.artefacts.environment import Env, escaped
-from spanwise.artefacts.rating import statements
-from spanwise.artefacts.stamp import stamp
-from spanwise.rules.model import MetricRule, Rule, Sampling, SpanRule
-
-__all__ = ["buckets", "gateway"]
-
-# S4a's buckets, 0.1 to 10 s, and below them those of the semantic conventions' HTTP metrics, because
-# database and cache calls are faster than any of S4a's. In nanoseconds.
-_MS: Final = 1_000_000
-_BUCKETS: Final = tuple(
-    each * _MS for each in (5, 10, 25, 50, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000)
+from spanwise.artefacts.edges import edges
+from spanwise.artefacts.environment import Env
+from spanwise.artefacts.pipeline import (
+    BATCH,
+    MEMORY_LIMITER,
+    configuration,
+    extensions,
+    otlp,
+    pipeline,
+    service,
 )
+from spanwise.artefacts.rating import statements
+from spanwise.rules.model import Rule, Sampling
+
+__all__ = ["gateway"]
 
 # What span metrics are told apart by. Only names whose values are few: each new value is a new series.
 DIMENSIONS: Final = (
@@ -36,6 +31,8 @@ DIMENSIONS: Final = (
     names.SERVER_ADDRESS,
     names.RATING,
     names.RATING_RULE,
+    names.OBJECTIVE,
+    names.OBJECTIVE_MET,
 )
 
 _NUM_TRACES: Final = 50_000
@@ -54,7 +51,9 @@ transform/service names the service on each of the application's own series, as 
 transform/instance takes the instance off span metrics, which are counted for all instances together.
 tail_sampling: decision_wait must outlast a trace's slowest span, or that span is not part of the
 decision. A trace beyond num_traces is dropped undecided. The caches remember decisions for late spans;
-at their default of 0, late spans of a decided trace are decided anew, and traces arrive in parts.""",
+at their default of 0, late spans of a decided trace are decided anew, and traces arrive in parts.
+transform/policy writes on each span which policy kept its trace. Start the Collector with
+--feature-gates=processor.tailsamplingprocessor.recordpolicy for that; without, it has nothing to write.""",
     "connectors": """\
 They stand before sampling: counts and histograms cover every span, not the kept ones. Each edge of the
 thresholds is a bucket, so a share above a limit is exact. Two spans differ in a series only by the
@@ -73,37 +72,14 @@ def gateway(rules: tuple[Rule, ...]) -> str:
     """The gateway's configuration as YAML text."""
     sampling = next(rule for rule in rules if isinstance(rule, Sampling))
     sections: dict[str, Any] = {
-        "extensions": _extensions(),
-        "receivers": {
-            "otlp": {
-                "protocols": {
-                    "grpc": {"endpoint": Env("SPANWISE_OTLP_GRPC", "127.0.0.1:4317")},
-                    "http": {"endpoint": Env("SPANWISE_OTLP_HTTP", "127.0.0.1:4318")},
-                }
-            }
-        },
+        "extensions": extensions(),
+        "receivers": otlp(),
         "processors": _processors(rules, sampling),
         "connectors": _connectors(rules),
         "exporters": _exporters(),
         "service": _service(),
     }
-    text = [stamp(rules)]
-    for name, section in sections.items():
-        comment = "".join(f"# {line}\n" for line in _COMMENTS[name].splitlines())
-        body = yaml.safe_dump({name: escaped(section)}, sort_keys=False, width=1_000_000)
-        text.append(f"{comment}{body}")
-    return "\n".join(text)
-
-
-def buckets(rules: tuple[Rule, ...]) -> list[int]:
-    """The histogram's edges in nanoseconds: the usual ones, and every limit on a duration."""
-    edges = set(_BUCKETS)
-    for rule in rules:
-        if isinstance(rule, SpanRule):
-            edges.update(limit for _, limit in rule.edges)
-        elif isinstance(rule, MetricRule) and rule.form == "quantile" and rule.series.unit == "s":
-            edges.add(round(rule.limit * 1_000_000_000))
-    return sorted(edge for edge in edges if edge > 0)
+    return configuration(rules, sections, _COMMENTS)
 
 
 def _duration(nanoseconds: int) -> str:
@@ -113,21 +89,13 @@ def _duration(nanoseconds: int) -> str:
     return f"{nanoseconds}ns"
 
 
-def _extensions() -> dict[str, Any]:
-    return {
-        "health_check": {"endpoint": Env("SPANWISE_HEALTH_LISTEN", "127.0.0.1:13133")},
-        "file_storage": {
-            "directory": Env("SPANWISE_STORAGE_DIR", "./collector-storage"),
-            "create_directory": True,
-        },
-    }
-
-
 def _processors(rules: tuple[Rule, ...], sampling: Sampling) -> dict[str, Any]:
     service = f'"{names.SERVICE_NAME}"'
     resource = f"resource.attributes[{service}]"
+    policy = f'"{names.SAMPLING_POLICY}"'
+    kept = f"instrumentation_scope.attributes[{policy}]"
     return {
-        "memory_limiter": {"check_interval": "1s", "limit_percentage": 75, "spike_limit_percentage": 20},
+        "memory_limiter": MEMORY_LIMITER,
         "transform/threshold": {
             # A statement that fails on one span must not lose the others.
             "error_mode": "ignore",
@@ -162,7 +130,16 @@ def _processors(rules: tuple[Rule, ...], sampling: Sampling) -> dict[str, Any]:
             },
             "policies": _policies(sampling),
         },
-        "batch": {"send_batch_size": 2048, "send_batch_max_size": 4096, "timeout": "1s"},
+        "transform/policy": {
+            "error_mode": "ignore",
+            "trace_statements": [
+                {
+                    "context": "span",
+                    "statements": [f"set(span.attributes[{policy}], {kept}) where {kept} != nil"],
+                }
+            ],
+        },
+        "batch": BATCH,
     }
 
 
@@ -190,11 +167,11 @@ def _policies(sampling: Sampling) -> list[dict[str, Any]]:
 
 
 def _connectors(rules: tuple[Rule, ...]) -> dict[str, Any]:
-    edges = [_duration(edge) for edge in buckets(rules)]
+    buckets = [_duration(edge) for edge in edges(rules)]
     return {
         "spanmetrics": {
             "namespace": names.SPAN_METRICS_NAMESPACE,
-            "histogram": {"unit": "s", "explicit": {"buckets": edges}},
+            "histogram": {"unit": "s", "explicit": {"buckets": buckets}},
             "dimensions": [{"name": each} for each in DIMENSIONS],
             "exemplars": {"enabled": True, "max_per_data_point": 5},
             "resource_metrics_key_attributes": [
@@ -207,7 +184,7 @@ def _connectors(rules: tuple[Rule, ...]) -> dict[str, Any]:
             "metrics_flush_interval": Env("SPANWISE_METRICS_FLUSH", "15s"),
         },
         "servicegraph": {
-            "latency_histogram_buckets": edges,
+            "latency_histogram_buckets": buckets,
             # How long one half of a call waits for the other, and how many wait at a time.
             "store": {"ttl": "10s", "max_items": 20_000},
             "metrics_flush_interval": Env("SPANWISE_METRICS_FLUSH", "15s"),
@@ -234,18 +211,16 @@ def _exporters() -> dict[str, Any]:
 
 
 def _service() -> dict[str, Any]:
-    def pipeline(receivers: list[str], processors: list[str], exporters: list[str]) -> dict[str, Any]:
-        return {"receivers": receivers, "processors": processors, "exporters": exporters}
-
-    return {
-        "extensions": ["health_check", "file_storage"],
-        "pipelines": {
+    return service(
+        {
             "traces/in": pipeline(
                 ["otlp"],
                 ["memory_limiter", "transform/threshold"],
                 ["spanmetrics", "servicegraph", "forward/kept"],
             ),
-            "traces/kept": pipeline(["forward/kept"], ["tail_sampling", "batch"], ["otlp_grpc/jaeger"]),
+            "traces/kept": pipeline(
+                ["forward/kept"], ["tail_sampling", "transform/policy", "batch"], ["otlp_grpc/jaeger"]
+            ),
             "metrics/spans": pipeline(
                 ["spanmetrics", "servicegraph"], ["transform/instance", "batch"], ["prometheus"]
             ),
@@ -253,22 +228,5 @@ def _service() -> dict[str, Any]:
                 ["otlp"], ["memory_limiter", "transform/service", "batch"], ["prometheus"]
             ),
             "logs": pipeline(["otlp"], ["memory_limiter", "batch"], ["debug"]),
-        },
-        "telemetry": {
-            "metrics": {
-                "level": "normal",
-                "readers": [
-                    {
-                        "pull": {
-                            "exporter": {
-                                "prometheus": {
-                                    "host": Env("SPANWISE_TELEMETRY_HOST", "127.0.0.1"),
-                                    "port": Env("SPANWISE_TELEMETRY_PORT", 8888),
-                                }
-                            }
-                        }
-                    }
-                ],
-            }
-        },
-    }
+        }
+    )

@@ -1,82 +1,75 @@
-"""Prometheus alert rules. A rule whose metric nobody sends has no series, and says nothing.
-
-Where Prometheus can only come near: ``increase`` and ``rate`` extrapolate to the window's borders, and a
-quantile between two buckets is interpolated; at a bucket's edge, which every limit on a duration is in
-the Collector's span metrics, it is exact.
-"""
+"""Prometheus alert and recording rules. A rule whose metric nobody sends has no series, and says nothing."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-import yaml
-
-from spanwise import names
-from spanwise.artefacts import prometheus_names
+from spanwise.artefacts import promql
 from spanwise.artefacts.stamp import stamp
-from spanwise.rules.model import MetricRule, Rule, Series
+from spanwise.artefacts.written import as_yaml
+from spanwise.rules.model import Burn, MetricRule, Objective, Rule
 
-__all__ = ["expression", "rules_file"]
+__all__ = ["WINDOW", "budget_alert", "rules_file"]
 
-_SERVICE = prometheus_names.label(names.SERVICE_NAME)
+WINDOW: Final = "window"
+"""The label that tells an objective's alerts from each other."""
+
+# What a window of days holds, and how often: a minute more or less is nothing to it.
+_OBJECTIVES_EVERY: Final = "1m"
 
 
 def rules_file(rules: tuple[Rule, ...]) -> str:
     """The rule file as YAML text."""
-    found = [rule for rule in rules if isinstance(rule, MetricRule)]
-    found.sort(key=lambda rule: (rule.name, rule.severity))
-    tree = {"groups": [{"name": "spanwise", "rules": [_alert(rule) for rule in found]}]}
-    return stamp(rules) + yaml.safe_dump(tree, sort_keys=False, width=1_000_000)
+    metrics = [rule for rule in rules if isinstance(rule, MetricRule)]
+    metrics.sort(key=lambda rule: (rule.name, rule.severity))
+    objectives = sorted((rule for rule in rules if isinstance(rule, Objective)), key=lambda rule: rule.name)
+    groups: list[dict[str, Any]] = [{"name": "spanwise", "rules": [_alert(rule) for rule in metrics]}]
+    if objectives:
+        told = [each for rule in objectives for each in _objective(rule)]
+        groups.append({"name": "spanwise-objectives", "interval": _OBJECTIVES_EVERY, "rules": told})
+    return stamp(rules) + as_yaml({"groups": groups})
+
+
+def budget_alert(rule: Objective) -> str:
+    """The name of an objective's alerts: a metric's rule may have the objective's."""
+    return f"{rule.name}_budget"
 
 
 def _alert(rule: MetricRule) -> dict[str, Any]:
-    alert: dict[str, Any] = {"alert": rule.name, "expr": expression(rule)}
+    alert: dict[str, Any] = {"alert": rule.name, "expr": promql.condition(rule)}
     if rule.hold:
-        alert["for"] = _duration(rule.hold)
-    summary = f"{_literal(rule.name)} is above {_number(rule.limit)}"
+        alert["for"] = promql.duration(rule.hold)
+    summary = f"{_literal(rule.name)} is above {promql.number(rule.limit)}"
     alert["labels"] = {"severity": rule.severity}
     alert["annotations"] = {
-        "summary": f"{summary} in {{{{ $labels.{_SERVICE} }}}}",
+        "summary": f"{summary} in {{{{ $labels.{promql.SERVICE} }}}}",
         "description": "It is {{ $value }}.",
+        "accuracy": promql.ACCURACY[rule.form],
     }
     return alert
 
 
-def expression(rule: MetricRule) -> str:
-    """The rule's condition in PromQL. Two rules of one name differ in severity, and both may hold."""
-    limit, window = _number(rule.limit), _duration(rule.window)
-    if rule.form == "level":
-        return f"{prometheus_names.selector(rule.series)} > {limit}"
-    if rule.form == "increase":
-        return f"{_grown(rule.series, window)} > {limit}"
-    if rule.form == "ratio" and rule.of is not None:
-        figure = f"{_grown(rule.series, window)} / {_grown(rule.of, window)} > {limit}"
-        return figure + _enough(rule, _grown(rule.of, window))
-    buckets = prometheus_names.selector(rule.series, "_bucket")
-    summed = f"sum by ({_SERVICE}, le) (rate({buckets}[{window}]))"
-    figure = f"histogram_quantile({_number(rule.quantile or 0)}, {summed}) > {limit}"
-    return figure + _enough(rule, _grown(rule.series, window, "_count"))
+def _objective(rule: Objective) -> list[dict[str, Any]]:
+    mine = {promql.OBJECTIVE: rule.name}
+    recorded = [
+        {"record": name, "expr": expression, "labels": mine} for name, expression in promql.recordings(rule)
+    ]
+    return [*recorded, *(_burn(rule, burn) for burn in rule.burns)]
 
 
-def _grown(series: Series, window: str, suffix: str = "") -> str:
-    return f"sum by ({_SERVICE}) (increase({prometheus_names.selector(series, suffix)}[{window}]))"
-
-
-def _enough(rule: MetricRule, counted: str) -> str:
-    return f" and {counted} >= {rule.minimum}" if rule.minimum else ""
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def _duration(nanoseconds: int) -> str:
-    # Prometheus knows no unit below the millisecond; a shorter window would not hold two scrapes anyway.
-    milliseconds = -(-nanoseconds // 1_000_000)
-    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1_000)):
-        if milliseconds and milliseconds % size == 0:
-            return f"{milliseconds // size}{unit}"
-    return f"{milliseconds}ms"
+def _burn(rule: Objective, burn: Burn) -> dict[str, Any]:
+    aim = f"{rule.good * 100:.10g} % of {_literal(rule.rule)} good over {promql.duration(rule.window)}"
+    return {
+        "alert": budget_alert(rule),
+        "expr": promql.burning(rule, burn),
+        "labels": {"severity": burn.severity, WINDOW: promql.duration(burn.long)},
+        "annotations": {
+            "summary": f"{_literal(rule.name)} uses up its budget in {{{{ $labels.{promql.SERVICE} }}}}",
+            "description": f"{{{{ $value | humanizePercentage }}}} miss it over "
+            f"{promql.duration(burn.long)}, more than {burn.factor} times what it allows: {aim}.",
+            "accuracy": promql.ACCURACY["objective"],
+        },
+    }
 
 
 def _literal(text: str) -> str:

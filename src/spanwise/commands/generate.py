@@ -1,4 +1,4 @@
-"""``spanwise generate``: writes the Collector's and Prometheus's files from the thresholds."""
+"""``spanwise generate``: writes the Collector's, Prometheus's, Alertmanager's and Grafana's files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from spanwise.artefacts.table import ARTEFACTS
-from spanwise.errors import ConfigurationError
+from spanwise.errors import ConfigurationError, MissingExtraError
 from spanwise.thresholds.load import load, lower
 
 __all__ = ["generate"]
@@ -31,15 +31,29 @@ THRESHOLDS = Path("thresholds.yaml")
     show_default=True,
     help="The folder to write to.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 with a diff if a file is stale.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit 1 with a diff if a file is stale, 2 if that cannot be told.",
+)
 def generate(thresholds: Path | None, profile: str | None, out: Path, check: bool) -> None:
-    """Write the Collector's configuration and Prometheus's rules from the thresholds file."""
+    """Write the files of Collector, Prometheus, Alertmanager and Grafana from the thresholds file.
+
+    A file that needs an extra which is not installed is left as it is, and named; --check cannot tell then
+    whether it is stale, and exits 2.
+    """
     if thresholds is None and THRESHOLDS.is_file():
         thresholds = THRESHOLDS
     rules = lower(load(thresholds, profile))
-    stale = False
+    stale = lacking = False
     for name, render in sorted(ARTEFACTS.items()):
-        path, text = out / name, render(rules)
+        path = out / name
+        try:
+            text = render(rules)
+        except MissingExtraError as error:
+            click.echo(f"left out: {path}: {error}", err=True)
+            lacking = True
+            continue
         before = _read(path)
         if before == text:
             continue
@@ -62,6 +76,8 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
     if check and stale:
         click.echo("stale: run `spanwise generate`", err=True)
         sys.exit(1)
+    if check and lacking:
+        sys.exit(2)
 
 
 def _read(path: Path) -> str | None:

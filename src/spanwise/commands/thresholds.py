@@ -1,7 +1,8 @@
-"""``spanwise thresholds``: checks a thresholds file, shows what holds, tells what it would have done."""
+"""``spanwise thresholds``: checks a thresholds file, shows what holds, writes the schema, replays traces."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -9,7 +10,8 @@ import click
 from spanwise import sources
 from spanwise.commands.replay import replay
 from spanwise.errors import ThresholdsError
-from spanwise.thresholds.load import describe, load
+from spanwise.thresholds.load import load
+from spanwise.thresholds.model import Entry
 
 __all__ = ["thresholds"]
 
@@ -18,7 +20,7 @@ _PROFILE = click.option("--profile", help="A profile, over the file's own.")
 
 @click.group()
 def thresholds() -> None:
-    """Check a thresholds file; show what holds; replay recorded traces."""
+    """Check a thresholds file; show what holds; write its schema; replay recorded traces."""
 
 
 thresholds.add_command(replay)
@@ -28,18 +30,20 @@ thresholds.add_command(replay)
 @click.argument("file", type=click.Path(path_type=Path))
 @_PROFILE
 def check(file: Path, profile: str | None) -> None:
-    """Check FILE: exit 0 if it can be used, else 2 with file, line and column."""
+    """Check FILE: exit 0 if it can be used, else 2 with file, line and column of each mistake."""
     found = load(file, profile)
     problems = sources.load({}, {}, found.settings).problems
     if problems:
         raise ThresholdsError("; ".join(problems), where=str(file))
-    own = sum(entry.place.startswith(f"{file}:") for entry in found.entries)
+    own = sum(_is_own(entry, str(file)) for entry in found.entries)
     click.echo(
         f"{file}: good. {own} entries of its own over the defaults come to {len(found.rules)} rules, "
         f"profile {found.profile or 'none'}"
     )
-    if found.objectives:
-        click.echo("note: objectives are checked, and acted upon by nothing yet")
+
+
+def _is_own(entry: Entry, file: str) -> bool:
+    return any(place.startswith(f"{file}:") for place in (entry.place, *entry.places.values()))
 
 
 @thresholds.command()
@@ -51,11 +55,27 @@ def check(file: Path, profile: str | None) -> None:
 )
 @_PROFILE
 def show(file: Path | None, profile: str | None) -> None:
-    """Show the rules that hold after profile and overrides, and where each entry was last said."""
+    """Show every figure that holds after profile and overrides, and the file and line it comes from."""
     default = Path("thresholds.yaml")
     found = load(file or (default if default.is_file() else None), profile)
     click.echo(f"profile: {found.profile or 'none'}")
-    places = {entry.name: entry.place for entry in found.entries}
-    for line in describe(found):
-        place = next((place for name, place in places.items() if line.startswith(f"{name}: ")), "")
-        click.echo(f"{line}  [{place}]" if place else line)
+    for entry in found.entries:
+        click.echo(f"{entry.name}  ({entry.kind.replace('_', ' ')})" if entry.place else entry.name)
+        width = max(len(key) for key in entry.written)
+        texts = {key: _printable(text) for key, text in entry.written.items()}
+        longest = max(map(len, texts.values()))
+        for key, text in texts.items():
+            click.echo(f"  {key:<{width}}  {text:<{min(longest, 40)}}  {entry.places[key]}")
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would act upon."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+@thresholds.command()
+def schema() -> None:
+    """Print the JSON Schema of thresholds files, for editors that complete and check by it."""
+    from spanwise.thresholds.schema import document
+
+    click.echo(json.dumps(document(), indent=2, ensure_ascii=False))

@@ -6,6 +6,7 @@
                           ``rating`` (that or worse), ``limit``, ``offset``
 ``GET /api/traces/{id}``  one trace, its spans in tree order
 ``GET /api/accounting``   spans stored against spans recorded, by service instance
+``GET /api/plugins``      calls, errors, durations, loading and memory by plugin
 ``GET /healthz``          whether the process lives and its file can be read; needs no token
 ========================  ==========================================================================
 
@@ -26,6 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from spanwise.console.queries.accounting import account
+from spanwise.console.queries.plugins import plugin_costs
 from spanwise.console.queries.services import colours, list_services
 from spanwise.console.queries.summary import summarise
 from spanwise.console.queries.trace import one_trace
@@ -86,6 +88,10 @@ def api_routes(store: Store) -> list[Route]:
                 "instances": [asdict(entry) | {"missing": entry.missing} for entry in account(cursor)],
             }
 
+    def plugins(_: Request) -> Any:
+        with store.reading() as cursor:
+            return {"plugins": [cost._asdict() for cost in plugin_costs(cursor)]}
+
     def healthz(_: Request) -> Response:
         with store.reading() as cursor:
             cursor.execute("select 1").fetchone()
@@ -96,6 +102,7 @@ def api_routes(store: Store) -> list[Route]:
         Route("/api/traces", _cached(store, traces)),
         Route("/api/traces/{trace_id}", _cached(store, trace)),
         Route("/api/accounting", _cached(store, accounting)),
+        Route("/api/plugins", _cached(store, plugins)),
         Route("/healthz", healthz),
     ]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Client, Destination
 from spanwise.deliver.segment import spool_folder
-from spanwise.deliver.signals import MetricDelivery, SpanDelivery
+from spanwise.deliver.signals import MetricDelivery, MetricSampling, SpanDelivery
 from spanwise.deliver.source import Queue, Source
 from spanwise.deliver.span_segment import SpanSegment
 from spanwise.deliver.worker import Worker
@@ -22,7 +22,7 @@ from spanwise.settings import Exporter, Settings
 if TYPE_CHECKING:
     from spanwise.deliver.log_signal import LogDelivery
 
-__all__ = ["Pipeline", "destination"]
+__all__ = ["Companion", "Pipeline", "destination"]
 
 DEFAULT_ENDPOINT = "http://localhost:4318"
 # Collections that wait for a destination that is down. Cumulative ones lose nothing when dropped;
@@ -48,6 +48,19 @@ def destination(exporter: Exporter, signal: str) -> Destination:
         client_certificate=exporter.client_certificate,
         client_key=exporter.client_key,
     )
+
+
+class Companion(Protocol):
+    """What lives as long as the delivery."""
+
+    def begin(self) -> None:
+        """The process has started."""
+
+    def after_fork(self) -> None:
+        """This is a forked child."""
+
+    def end(self) -> None:
+        """The last collection of metrics comes next."""
 
 
 class Pipeline:
@@ -92,9 +105,23 @@ class Pipeline:
             settings.metric_interval / 1000,
         )
         self._wakeup = self._worker.wake
+        self.companions: list[Companion] = []
+
+    def sampling(self) -> MetricSampling:
+        """A reader whose metrics can be looked at at any time.
+
+        The delivery's own where it can be: that costs a measurement nothing, and another one a sixth more.
+        """
+        own = self.metric_reader
+        return own if own is not None and own.cumulative else MetricSampling()
 
     def start(self) -> None:
-        """Starts the delivery thread, if there is anything to deliver."""
+        """Starts the delivery thread, if there is anything to deliver, and the companions."""
+        self._start_worker()
+        for companion in self.companions:
+            companion.begin()
+
+    def _start_worker(self) -> None:
         if self.channels:
             self._worker.start()
 
@@ -104,7 +131,9 @@ class Pipeline:
         for channel in self.channels.values():
             channel.reset()
         self._worker.reset()
-        self.start()
+        self._start_worker()
+        for companion in self.companions:
+            companion.after_fork()
 
     def flush(self, timeout: float) -> bool:
         """Sends all that waits within ``timeout`` seconds; tells whether nothing is left."""
@@ -117,6 +146,8 @@ class Pipeline:
 
     def shutdown(self) -> None:
         """Delivers what the exit time-out allows, counts the rest as dropped, and ends."""
+        for companion in self.companions:
+            companion.end()
         self._worker.shutdown(self._exit_timeout)
 
     def stand_by(self) -> None:

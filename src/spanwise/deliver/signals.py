@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +21,9 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from spanwise import names
 from spanwise.deliver.channel import Channel
 
-__all__ = ["MetricDelivery", "SpanDelivery"]
+__all__ = ["MetricDelivery", "MetricSampling", "SpanDelivery"]
 
 _CUMULATIVE, _DELTA = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
-
-# Scopes that say nothing of the application's own work: see MetricDelivery.
-_OF_THE_PROCESS = frozenset((names.SCOPE_DELIVERY, names.SCOPE_PROCESS))
 
 Flush = Callable[[float], bool]
 
@@ -56,7 +54,49 @@ class SpanDelivery(SpanProcessor):
         return self._flush(timeout_millis / 1000)
 
 
-class MetricDelivery(MetricReader):
+class MetricSampling(MetricReader):
+    """Collects for whoever asks, and delivers nothing.
+
+    Attributes:
+        cumulative: whether what :meth:`sample` tells is of use: delta points would be lost to the
+            destination, and exponential histograms have no buckets to look at.
+    """
+
+    cumulative = True
+
+    def __init__(
+        self,
+        preferred_temporality: dict[type, AggregationTemporality] | None = None,
+        preferred_aggregation: dict[type, Aggregation] | None = None,
+    ) -> None:
+        super().__init__(preferred_temporality, preferred_aggregation)
+        # The SDK hands a collection over on the thread that asked for it.
+        self._asking = threading.local()
+
+    def sample(self) -> MetricsData | None:
+        """What a collection tells now; None where nothing was measured. From any thread."""
+        self._asking.taken = []
+        try:
+            self.collect()
+            return self._asking.taken[0] if self._asking.taken else None
+        finally:
+            del self._asking.taken
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> None:
+        taken = getattr(self._asking, "taken", None)
+        if taken is not None:
+            taken.append(metrics_data)
+        else:
+            self._deliver(metrics_data)
+
+    def _deliver(self, metrics_data: MetricsData) -> None:
+        """Takes a collection that nobody asked for."""
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+        """Holds nothing."""
+
+
+class MetricDelivery(MetricSampling):
     """Collects on the delivery thread and hands the result to its channel.
 
     A process that has done nothing but exist stays silent: the parent of a debug reloader, a
@@ -88,6 +128,7 @@ class MetricDelivery(MetricReader):
         if exponential:
             preferred[Histogram] = ExponentialBucketHistogramAggregation()
         super().__init__(preferred_temporality=_temporality(temporality), preferred_aggregation=preferred)
+        self.cumulative = temporality == "cumulative" and not exponential
         self._offer = channel.offer
         self._flush = flush
         self._active = active
@@ -95,13 +136,13 @@ class MetricDelivery(MetricReader):
         self._open = True
         self.standing_by = False
 
-    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> None:
+    def _deliver(self, metrics_data: MetricsData) -> None:
         if self._open and not self.standing_by and (self._reporting or self._has_work(metrics_data)):
             self._offer(metrics_data)
 
     def _has_work(self, data: MetricsData) -> bool:
         self._reporting = self._active() or any(
-            scope_metrics.scope.name not in _OF_THE_PROCESS
+            scope_metrics.scope.name not in names.SCOPES_OF_THE_PROCESS
             for resource_metrics in data.resource_metrics
             for scope_metrics in resource_metrics.scope_metrics
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -94,5 +93,7 @@ class Body:
 def leave(token: Any) -> None:
     """Restores the context before ``attach_context``."""
     # A server may have the parts of a body made in several contexts.
-    with contextlib.suppress(ValueError):
+    try:  # noqa: SIM105 - suppress() costs 0.5 µs, and this is done for every request
         detach_context(token)
+    except ValueError:
+        pass

@@ -35,8 +35,9 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.context import SPAN_KEY, SUPPRESSION_KEYS, get_context
+from spanwise.instrumentors._failure import message_of, type_name
 
-__all__ = ["NO_CALL", "Call", "Calls", "end_abandoned", "message_of", "type_name"]
+__all__ = ["NO_CALL", "Call", "Calls", "end_abandoned"]
 
 _LOG = logging.getLogger(__name__)
 _OTHER: Final = "_OTHER"  # The conventions' error.type for a failure of unknown type.
@@ -137,14 +138,27 @@ class Call:
 
     The span's end is its start plus a monotonic duration, so a stepping clock gives no negative one
     and span and metric always tell the same time, which thresholds rely on.
+
+    Attributes:
+        span: its span.
+        context: in which it was started.
     """
 
-    __slots__ = ("_began", "_calls", "_clock", "_context", "_dropped", "_ended", "_labels", "_token", "span")
+    __slots__ = ("_began", "_calls", "_clock", "_dropped", "_ended", "_labels", "_token", "context", "span")
+
+    @property
+    def ended(self) -> bool:
+        """Whether its outcome is known."""
+        return self._ended
 
     @property
     def current(self) -> Context:
         """The context in which the call was started, with its span as the current one."""
-        return Context({**self._context, SPAN_KEY: self.span})
+        return Context({**self.context, SPAN_KEY: self.span})
+
+    def within(self, more: Mapping[str, object]) -> Context:
+        """The same with more in it, by key."""
+        return Context({**self.context, SPAN_KEY: self.span, **more})
 
     def __init__(
         self,
@@ -156,7 +170,7 @@ class Call:
     ) -> None:
         self.span = span
         self._calls = calls
-        self._context = context
+        self.context = context
         self._labels = labels
         self._began = began
         self._ended = False
@@ -312,17 +326,3 @@ def end_abandoned() -> None:
         except IndexError:  # another thread was faster
             return
         end()
-
-
-def type_name(error: BaseException) -> str:
-    """An exception's class as ``error.type`` wants it: with its module, except for built-in ones."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def message_of(error: BaseException | None) -> str:
-    """An exception's message; a placeholder where its ``__str__`` raises."""
-    try:
-        return "" if error is None else str(error)
-    except Exception:
-        return f"<{type(error).__name__} whose message cannot be read>"

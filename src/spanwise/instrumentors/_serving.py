@@ -13,18 +13,14 @@ from opentelemetry.trace import SpanKind, get_tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import SPAN_KEY, attach_context, get_context
+from spanwise.context import REQUEST_KEY, SPAN_KEY, attach_context, get_context
 from spanwise.instrumentors._body import Body, leave
-from spanwise.instrumentors._call import NO_CALL, Call, Calls, type_name
+from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._carrier import Incoming, tell
-from spanwise.instrumentors._wsgi import (
-    Request,
-    captured_headers,
-    excluded_urls,
-    full_url,
-    headers_of,
-    request_of,
-)
+from spanwise.instrumentors._failure import type_name
+from spanwise.instrumentors._http import captured_headers, excluded_urls
+from spanwise.instrumentors._request import Request
+from spanwise.instrumentors._wsgi import Described, full_url, headers_of, request_of
 from spanwise.instruments import make
 from spanwise.meters.resident import resident_bytes
 
@@ -66,8 +62,8 @@ class Observation:
         self.request_hook: Hook | None = options.get("request_hook")
         self.response_hook: Hook | None = options.get("response_hook")
         self.excluded = excluded_urls(framework, options.get("excluded_urls"))
-        self.request_headers = captured_headers("REQUEST")
-        self.response_headers = captured_headers("RESPONSE")
+        self.request_headers = captured_headers("SERVER", "REQUEST")
+        self.response_headers = captured_headers("SERVER", "RESPONSE")
         self._incoming = Incoming()
         # How much more memory the process has after a request: asked for, as it costs 12 µs a request.
         self.memory = make(meter, names.HTTP_SERVER_REQUEST_MEMORY) if options.get("request_memory") else None
@@ -175,7 +171,7 @@ class Serving:
         self,
         observation: Observation,
         call: Call,
-        request: Request,
+        request: Described,
         environ: dict[str, Any],
         around: Serving | None,
     ) -> None:
@@ -185,7 +181,9 @@ class Serving:
         self._error: BaseException | None = None
         self._route: str | None = None
         self.call = call
-        self.context = call.current
+        # Its spans' instrumentors note there what one request does many times.
+        noted = around is None and call.span.is_recording()
+        self.context = call.within({REQUEST_KEY: Request(call.span)}) if noted else call.current
         self.status = 0
         self.size: int | None = None
         self._count(1)

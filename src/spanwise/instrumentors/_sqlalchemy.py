@@ -5,7 +5,7 @@ Names: https://opentelemetry.io/docs/specs/semconv/db/database-spans/
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,12 +14,21 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
+from spanwise.instrumentors._database import Conventions
 from spanwise.privacy.sql import describe
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import URL, Connection
 
-__all__ = ["Conventions", "Described", "Target", "conventions", "described", "status_code", "target_of"]
+__all__ = [
+    "Described",
+    "Repeated",
+    "Target",
+    "address_of",
+    "described",
+    "status_code",
+    "target_of",
+]
 
 # Names and labels of the last so many (target, statement) pairs. An application has some hundred statements;
 # an entry holds the statement's text, so memory is bounded by this times sql.TEXT_LIMIT.
@@ -38,30 +47,11 @@ _SYSTEMS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Conventions:
-    """Which attribute names to write."""
-
-    stable: bool
-    old: bool
-
-
-def conventions(opt_in: str | None = None) -> Conventions:
-    """What OTEL_SEMCONV_STABILITY_OPT_IN asks for databases.
-
-    Unset or empty: the stable names, which is this distribution's default (the stock one's is the old
-    names). ``database``: the stable ones; ``database/dup``: both; a list without either, such as
-    ``http``: the old ones only, as everywhere.
-
-    Args:
-        opt_in: the variable's value; read from the environment by default.
-    """
-    value = os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "") if opt_in is None else opt_in
-    asked = {part.strip() for part in value.split(",") if part.strip()}
-    if "database/dup" in asked:
-        return Conventions(stable=True, old=True)
-    stable = not asked or "database" in asked
-    return Conventions(stable=stable, old=not stable)
+# Systems whose usual drivers fetch all rows of a statement with it, so that the cursor knows their number.
+# Others say -1, or, as oracledb, how many were fetched so far: 0.
+_COUNTING: Final = frozenset(("postgresql", "mysql", "mariadb"))
+_RETURNING: Final = frozenset(("SELECT", "WITH", "VALUES", "TABLE"))
+_RETURNING_CLAUSE: Final = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +71,60 @@ class Target:
 _shared: Final = lru_cache(maxsize=_MEMO)(Target)
 
 
+class Repeated:
+    """A statement as the server span of a request names it that runs it many times.
+
+    Args:
+        text: without literals, so that it is the same one with other values.
+        summary: its summary.
+    """
+
+    __slots__ = ("_fingerprint", "_summary", "_text")
+
+    def __init__(self, text: str, summary: str) -> None:
+        self._text, self._summary, self._fingerprint = text, summary, ""
+
+    def repeated(self, count: int) -> Mapping[str, AttributeValue]:
+        """The span's attributes."""
+        # Most are never repeated, and those that are, often.
+        self._fingerprint = self._fingerprint or fingerprint(self._text)
+        return {
+            names.DB_REPEATED_COUNT: count,
+            names.DB_REPEATED_SUMMARY: self._summary,
+            names.DB_REPEATED_FINGERPRINT: self._fingerprint,
+        }
+
+
+def fingerprint(text: str) -> str:
+    """16 hexadecimal digits that are the same for the same text, in every process."""
+    from hashlib import blake2b  # SQLAlchemy has imported it
+
+    return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+# The same text on different engines, or in different batches, is the same statement.
+_repeated: Final = lru_cache(maxsize=_MEMO)(Repeated)
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
+    """What is the same for every execution of a statement.
+
+    Attributes:
+        name: the span's.
+        attributes: the span's.
+        labels: the duration's.
+        text: without literals.
+        repeated: what counts its runs in a request.
+        counts_rows: whether the driver knows, right after it was executed, how many rows it returned.
+    """
+
     name: str
     attributes: Mapping[str, AttributeValue]
     labels: Mapping[str, AttributeValue]
+    text: str
+    repeated: Repeated
+    counts_rows: bool
 
 
 @lru_cache(maxsize=_MEMO)
@@ -120,7 +159,10 @@ def described(target: Target, statement: str, batch: bool) -> Described:
             names.OLD_NET_PEER_PORT: target.port,
         }
         attributes.update((key, value) for key, value in old.items() if value)
-    return Described(summary or operation or target.system, attributes, labels)
+    name = summary or operation or target.system
+    returns = found.operation.upper() in _RETURNING or _RETURNING_CLAUSE.search(found.text) is not None
+    counts_rows = returns and not batch and target.conventions.stable and target.system in _COUNTING
+    return Described(name, attributes, labels, found.text, _repeated(found.text, name), counts_rows)
 
 
 def target_of(conn: Connection, cursor: Any, chosen: Conventions) -> Target:
@@ -129,10 +171,7 @@ def target_of(conn: Connection, cursor: Any, chosen: Conventions) -> Target:
     dialect = conn.dialect.name
     if dialect == "mysql" and getattr(conn.dialect, "is_mariadb", False):
         dialect = "mariadb"
-    address, port, namespace = url.host or "", url.port or 0, url.database or ""
-    in_query = url.query.get("host")
-    if not address and isinstance(in_query, str):
-        address = in_query
+    address, port, namespace = address_of(url)
     info = getattr(getattr(cursor, "connection", None), "info", None)
     if not address and dialect == "postgresql" and info is not None:
         address = str(getattr(info, "host", "") or "")
@@ -147,6 +186,14 @@ def target_of(conn: Connection, cursor: Any, chosen: Conventions) -> Target:
         user=url.username or "",
         conventions=chosen,
     )
+
+
+def address_of(url: URL) -> tuple[str, int, str]:
+    """Host, port and database of an engine's URL; empty where it has none."""
+    address, in_query = url.host or "", url.query.get("host")
+    if not address and isinstance(in_query, str):
+        address = in_query
+    return address, url.port or 0, url.database or ""
 
 
 def status_code(error: BaseException) -> str:

@@ -5,34 +5,21 @@ Names: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from opentelemetry.util.types import AttributeValue
-
 from spanwise import names
+from spanwise.instrumentors._http import DEFAULT_PORTS, METHODS, OTHER_METHOD, Attributes, Headers
 from spanwise.privacy.url import redact_query
 
-__all__ = ["Headers", "Request", "captured_headers", "excluded_urls", "full_url", "headers_of", "request_of"]
+__all__ = ["Described", "full_url", "headers_of", "request_of"]
 
-Attributes = dict[str, AttributeValue]
-
-# Those that the conventions know: of RFC 9110, PATCH and QUERY. Any other is _OTHER, lest a scanner makes
-# a metric for each word.
-_METHODS: Final = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
-)
-_OTHER: Final = "_OTHER"
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _VERSIONS: Final = {"HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2": "2", "HTTP/2.0": "2", "HTTP/3": "3"}
 
-_CAPTURE: Final = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_"
 
-
-class Request:
+class Described:
     """One request, as far as its telemetry goes.
 
     Attributes:
@@ -49,16 +36,19 @@ class Request:
         self.labels = labels
 
 
-def request_of(environ: Mapping[str, Any]) -> Request:
+def request_of(environ: Mapping[str, Any]) -> Described:
     """Describes a request.
 
     Args:
         environ: the WSGI environment (PEP 3333).
     """
     method = environ.get("REQUEST_METHOD", "")
-    known = method in _METHODS
+    known = method in METHODS
     scheme = environ.get("wsgi.url_scheme", "http")
-    labels: Attributes = {names.HTTP_REQUEST_METHOD: method if known else _OTHER, names.URL_SCHEME: scheme}
+    labels: Attributes = {
+        names.HTTP_REQUEST_METHOD: method if known else OTHER_METHOD,
+        names.URL_SCHEME: scheme,
+    }
     attributes = labels.copy()
     if not known:
         attributes[names.HTTP_REQUEST_METHOD_ORIGINAL] = method
@@ -86,7 +76,7 @@ def request_of(environ: Mapping[str, Any]) -> Request:
     version = _VERSIONS.get(environ.get("SERVER_PROTOCOL", ""))
     if version:
         attributes[names.NETWORK_PROTOCOL_VERSION] = labels[names.NETWORK_PROTOCOL_VERSION] = version
-    return Request(method if known else "HTTP", attributes, labels)
+    return Described(method if known else "HTTP", attributes, labels)
 
 
 def _target(environ: Mapping[str, Any]) -> tuple[str, str]:
@@ -111,7 +101,7 @@ def _host(host: str, scheme: str) -> tuple[str, int]:
     name, separator, port = host.rpartition(":")
     if not separator or port.endswith("]"):
         name, port = host, ""
-    return name.strip("[]"), _number(port) or _DEFAULT_PORTS.get(scheme, 0)
+    return name.strip("[]"), _number(port) or DEFAULT_PORTS.get(scheme, 0)
 
 
 def _number(text: Any) -> int:
@@ -119,9 +109,6 @@ def _number(text: Any) -> int:
         return int(text)
     except (TypeError, ValueError):
         return 0
-
-
-Headers = Sequence[tuple[str, str]]
 
 
 def headers_of(environ: Mapping[str, Any]) -> Headers:
@@ -137,51 +124,3 @@ def full_url(environ: Mapping[str, Any]) -> str:
     """The URL that exclusions are matched against: scheme, host and path."""
     host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host}{_target(environ)[0]}"
-
-
-def excluded_urls(library: str, given: str | None = None) -> Callable[[str], bool] | None:
-    """Tells whether a URL is not to be observed; None where none are excluded.
-
-    Args:
-        library: as in ``OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS``; else ``OTEL_PYTHON_EXCLUDED_URLS`` holds.
-        given: patterns separated by commas, instead of these variables.
-    """
-    variables = (f"OTEL_PYTHON_{library.upper()}_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS")
-    if given is None and not any(os.environ.get(name) for name in variables):
-        return None
-    # Imported where somebody excludes something: it brings the whole of the semantic conventions.
-    from opentelemetry.util.http import get_excluded_urls, parse_excluded_urls
-
-    found = get_excluded_urls(library.upper()) if given is None else parse_excluded_urls(given)
-    disabled: Callable[[str], bool] = found.url_disabled
-    return disabled
-
-
-def captured_headers(which: str) -> Callable[[Headers], Attributes] | None:
-    """Reads the headers that the standard variables name into attributes; None where they name none.
-
-    Args:
-        which: ``REQUEST`` or ``RESPONSE``.
-    """
-    if not os.environ.get(_CAPTURE + which):
-        return None
-    from opentelemetry.util.http import (
-        OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS,
-        SanitizeValue,
-        get_custom_headers,
-        normalise_request_header_name,
-        normalise_response_header_name,
-    )
-
-    wanted = get_custom_headers(_CAPTURE + which)
-    sanitize = SanitizeValue(get_custom_headers(OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS))
-    name = normalise_request_header_name if which == "REQUEST" else normalise_response_header_name
-
-    def capture(headers: Headers) -> Attributes:
-        values: dict[str, str] = {}
-        for key, value in headers:
-            lower = key.lower()
-            values[lower] = f"{values[lower]},{value}" if lower in values else value
-        return dict(sanitize.sanitize_header_values(values, wanted, name))
-
-    return capture

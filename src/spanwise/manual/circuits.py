@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from spanwise.instrumentors._call import type_name
+from spanwise.instrumentors._failure import type_name
 from spanwise.manual.measured import Measured
 from spanwise.manual.told import shown, tell, text
 from spanwise.meters.circuit import Breaker

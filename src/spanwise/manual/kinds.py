@@ -6,6 +6,7 @@ from typing import Final
 
 from opentelemetry.trace import SpanKind
 
+from spanwise import names
 from spanwise.manual.told import shown, suggestion, tell
 
 __all__ = ["KINDS", "kind_of"]
@@ -20,7 +21,7 @@ KINDS: Final[dict[str, SpanKind]] = {
     "custom": SpanKind.INTERNAL,
     "system_resource": SpanKind.INTERNAL,
     "plugin": SpanKind.INTERNAL,
-    "plugin.load": SpanKind.INTERNAL,
+    names.OPERATION_KIND_PLUGIN_LOAD: SpanKind.INTERNAL,
     "component.render": SpanKind.INTERNAL,
     "component.action": SpanKind.INTERNAL,
 }

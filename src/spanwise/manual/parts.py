@@ -9,7 +9,8 @@ from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
 from spanwise import names
-from spanwise.instrumentors._call import Calls, message_of, type_name
+from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._failure import message_of, type_name
 from spanwise.manual.told import tell
 from spanwise.meters.controllers import ControllerMeter
 from spanwise.meters.locks import ForkLock

@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.trace import get_current_span
 
 from spanwise import names
-from spanwise.instrumentors._call import message_of, type_name
+from spanwise.instrumentors._failure import message_of, type_name
 from spanwise.manual.measured import Measured
 from spanwise.manual.parts import parts
 from spanwise.manual.told import guarded, is_amount, shown, suggestion, tell, text

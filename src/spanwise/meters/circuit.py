@@ -85,7 +85,10 @@ class Circuits:
 
     def __init__(self, meter: Meter) -> None:
         self._named: dict[str, _Named] = {}
+        # Without the reason: a series that is born at 1 has no growth, so that Prometheus would miss the
+        # first trip of each reason. This one is there, at 0, from the beginning.
         self.trips = make(meter, names.CIRCUIT_TRIPS)
+        self.reasons = make(meter, names.CIRCUIT_TRIPS_BY_REASON)
         self.calls = make(meter, names.CIRCUIT_CALLS)
         make(meter, names.CIRCUIT_STATUS, self._status)
         make(meter, names.CIRCUIT_OPEN_TIME, self._open_time)
@@ -98,7 +101,8 @@ class Circuits:
                 name = breaker.name if len(self._named) < _MOST_NAMES else _OTHER
                 named = self._named.setdefault(name, _Named(name))
             named.breakers.add(breaker)
-            return named
+        self.trips.add(0, named.labels)
+        return named
 
     def _all(self) -> list[tuple[_Named, list[Breaker]]]:
         with _lock:
@@ -208,7 +212,8 @@ class Breaker:
             about[names.CIRCUIT_RETRY_AFTER] = float(backoff)
         # The event first: what a metric's attributes do wrong costs the metric alone.
         self._tell(names.CIRCUIT_TRIPPED_EVENT, before, about)
-        self._circuits.trips.add(1, {**self._named.labels, **kinds})
+        self._circuits.trips.add(1, self._named.labels)
+        self._circuits.reasons.add(1, {**self._named.labels, **kinds})
 
     def _told(self, reason: str) -> str:
         with _lock:

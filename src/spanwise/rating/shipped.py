@@ -7,11 +7,24 @@ from __future__ import annotations
 
 from spanwise.rating.verdict import Candidate, Verdict
 
-__all__ = ["CANDIDATES"]
+__all__ = ["CANDIDATES", "EDGES", "HISTORY"]
+
+HISTORY: dict[str, int] = {"interval": 30000000000, "samples": 1000}
 
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate(
         rank=0,
+        kind="client",
+        name=None,
+        attributes=(("db.system.name", "redis"), ("redis.client.operation.blocking", True)),
+        edges=(
+            (604800000000000, Verdict(rating="critical", rule="db.wait", limit=604800.0)),
+            (86400000000000, Verdict(rating="poor", rule="db.wait", limit=86400.0)),
+            (3600000000000, Verdict(rating="acceptable", rule="db.wait", limit=3600.0)),
+        ),
+    ),
+    Candidate(
+        rank=1,
         kind="client",
         name=None,
         attributes=(("db.system.name", "redis"),),
@@ -22,7 +35,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=1,
+        rank=2,
         kind="client",
         name=None,
         attributes=(("db.system", "redis"),),
@@ -33,7 +46,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=2,
+        rank=3,
         kind="client",
         name=None,
         attributes=(("db.system.name", "memcached"),),
@@ -44,7 +57,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=3,
+        rank=4,
         kind="client",
         name=None,
         attributes=(("db.system", "memcached"),),
@@ -55,7 +68,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=4,
+        rank=5,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "auth"),),
@@ -66,7 +79,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=5,
+        rank=6,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "component.render"),),
@@ -77,7 +90,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=6,
+        rank=7,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "component.action"),),
@@ -88,7 +101,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=7,
+        rank=8,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "custom"),),
@@ -99,7 +112,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=8,
+        rank=9,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "system_resource"),),
@@ -110,7 +123,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=9,
+        rank=10,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "plugin"),),
@@ -121,7 +134,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=10,
+        rank=11,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "plugin.load"),),
@@ -132,7 +145,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=11,
+        rank=12,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "preload"),),
@@ -143,7 +156,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=12,
+        rank=13,
         kind="client",
         name=None,
         attributes=(("db.system.name", None),),
@@ -154,7 +167,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=13,
+        rank=14,
         kind="client",
         name=None,
         attributes=(("db.system", None),),
@@ -165,7 +178,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=14,
+        rank=15,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "database"),),
@@ -176,19 +189,8 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=15,
-        kind="client",
-        name=None,
-        attributes=(("gen_ai.operation.name", None),),
-        edges=(
-            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
-            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
-            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
-        ),
-    ),
-    Candidate(
         rank=16,
-        kind="internal",
+        kind="client",
         name=None,
         attributes=(("gen_ai.operation.name", None),),
         edges=(
@@ -199,6 +201,17 @@ CANDIDATES: tuple[Candidate, ...] = (
     ),
     Candidate(
         rank=17,
+        kind="internal",
+        name=None,
+        attributes=(("gen_ai.operation.name", None),),
+        edges=(
+            (30000000000, Verdict(rating="critical", rule="gen_ai", limit=30.0)),
+            (15000000000, Verdict(rating="poor", rule="gen_ai", limit=15.0)),
+            (5000000000, Verdict(rating="acceptable", rule="gen_ai", limit=5.0)),
+        ),
+    ),
+    Candidate(
+        rank=18,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "ai_generation"),),
@@ -209,7 +222,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=18,
+        rank=19,
         kind="client",
         name=None,
         attributes=(("http.request.method", None),),
@@ -220,7 +233,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=19,
+        rank=20,
         kind="client",
         name=None,
         attributes=(("http.method", None),),
@@ -231,7 +244,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=20,
+        rank=21,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "external_api"),),
@@ -242,7 +255,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=21,
+        rank=22,
         kind="server",
         name=None,
         attributes=(("http.request.method", None),),
@@ -253,7 +266,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=22,
+        rank=23,
         kind="server",
         name=None,
         attributes=(("http.method", None),),
@@ -264,7 +277,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=23,
+        rank=24,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "http"),),
@@ -275,7 +288,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=24,
+        rank=25,
         kind=None,
         name=None,
         attributes=(("file.path", None),),
@@ -286,7 +299,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
     Candidate(
-        rank=25,
+        rank=26,
         kind=None,
         name=None,
         attributes=(("spanwise.operation.kind", "file"),),
@@ -297,3 +310,23 @@ CANDIDATES: tuple[Candidate, ...] = (
         ),
     ),
 )
+
+EDGES: dict[str, tuple[float, ...]] = {
+    "http.server.request.duration": (
+        0.005,
+        0.01,
+        0.025,
+        0.05,
+        0.075,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+        2.0,
+        2.5,
+        5.0,
+        7.5,
+        10.0,
+    )
+}

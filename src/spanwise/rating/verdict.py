@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from opentelemetry.trace import SpanKind
 
-__all__ = ["Candidate", "Verdict", "VerdictFunction", "verdicts"]
+__all__ = ["Candidate", "Verdict", "VerdictFunction", "critical_beyond", "verdicts"]
 
 
 class Verdict(NamedTuple):
@@ -97,6 +97,12 @@ def verdicts(candidates: Sequence[Candidate]) -> VerdictFunction:
     # Most spans are shorter than any limit: whoever asks can leave them out (spans.verdict).
     verdict.floor = min(index.floor for index in indexes)  # type: ignore[attr-defined]
     return verdict
+
+
+def critical_beyond(candidates: Sequence[Candidate], rule: str) -> float | None:
+    """Seconds beyond which a rule calls a span critical; None where there is no rule of that name."""
+    worst = (each.edges[0][1] for each in candidates)
+    return next((verdict.limit for verdict in worst if verdict.rule == rule), None)
 
 
 def _index(candidates: list[Candidate]) -> _Index:

@@ -9,13 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from spanwise.rules.alerting import Alerting, Severity
+
 __all__ = [
     "CRITICAL",
+    "MISSED",
     "RATINGS",
     "SPAN_KINDS",
     "AttributeMatch",
+    "Burn",
+    "History",
+    "Instrument",
     "Match",
     "MetricRule",
+    "Objective",
     "Rule",
     "Sampling",
     "Scalar",
@@ -28,6 +35,9 @@ RATINGS: Final = ("good", "acceptable", "poor", "critical")
 """Best first. Good spans are not marked."""
 
 CRITICAL: Final = "critical"
+
+MISSED: Final = ("poor", "critical")
+"""The ratings with which a span misses an objective. A failed span misses it whatever its rating."""
 
 SPAN_KINDS: Final = ("internal", "server", "client", "producer", "consumer")
 
@@ -102,6 +112,9 @@ class SpanRule:
         return min(match.specificity for match in self.matches)
 
 
+Instrument: TypeAlias = Literal["gauge", "updowncounter", "counter", "histogram"]
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """Which measurements a metric rule looks at.
@@ -109,13 +122,14 @@ class Series:
     Attributes:
         metric: the OpenTelemetry name.
         unit: its UCUM unit; Prometheus's name is made with it.
-        instrument: ``gauge`` (also up-down counters), ``counter`` or ``histogram``.
+        instrument: what makes it; with the unit ``1``, a gauge has another name in Prometheus than an
+            up-down counter.
         labels: (attribute, value) pairs that must hold, sorted.
     """
 
     metric: str
     unit: str
-    instrument: Literal["gauge", "counter", "histogram"]
+    instrument: Instrument
     labels: tuple[tuple[str, str], ...] = ()
 
 
@@ -129,7 +143,7 @@ class MetricRule:
             the ``increase`` of one, or a ``quantile`` of one, the last three over the window.
         series: what is measured; the numerator of a ratio.
         limit: the figure may be this high; in the metric's unit, a share for a ratio.
-        severity: ``warning`` or ``critical``.
+        severity: ``info``, ``warning`` or ``critical``.
         of: the denominator of a ratio.
         quantile: between 0 and 1, for a quantile.
         window: nanoseconds; 0 for a level.
@@ -141,7 +155,7 @@ class MetricRule:
     form: Literal["level", "ratio", "increase", "quantile"]
     series: Series
     limit: float
-    severity: Literal["warning", "critical"]
+    severity: Severity
     of: Series | None = None
     quantile: float | None = None
     window: int = 0
@@ -164,7 +178,66 @@ class Sampling:
     decision_wait: int
 
 
-Rule: TypeAlias = SpanRule | MetricRule | Sampling
+@dataclass(frozen=True, slots=True)
+class History:
+    """How the process keeps its metrics' past.
+
+    Attributes:
+        interval: nanoseconds from one sample to the next.
+        samples: how many are kept; 0 keeps none and takes none.
+    """
+
+    interval: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """Two windows over which an objective's budget is used up too quickly.
+
+    Attributes:
+        long: nanoseconds; what is missed over it is enough to act upon.
+        short: nanoseconds; what is missed over it shows that it goes on.
+        factor: how many times faster the budget is used up than it may be, as written in the workbook.
+        limit: the share of missed spans beyond which, in both windows, the alert fires.
+        severity: ``warning`` or ``critical``.
+    """
+
+    long: int
+    short: int
+    factor: str
+    limit: float
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A share of the spans that one span rule decides is to be good or acceptable, and not failed.
+
+    Attributes:
+        name: the objective's name.
+        rule: the span rule's name. The Collector marks the spans it decides with it, and says of each
+            whether it meets the objective (MISSED): so ``total`` and ``missed`` count spans of any sender.
+        good: the share, below 1.
+        budget: the rest, exact in decimals.
+        window: nanoseconds over which the share holds.
+        total, missed: the series that count the spans.
+        burns: when it alerts, the quickest use first.
+        minimum: spans in the long window below which nothing is said.
+    """
+
+    name: str
+    rule: str
+    good: float
+    budget: float
+    window: int
+    total: Series
+    missed: Series
+    burns: tuple[Burn, ...]
+    minimum: int = 0
+
+
+Rule: TypeAlias = SpanRule | MetricRule | Objective | Alerting | Sampling | History
 
 
 def by_precedence(rules: tuple[Rule, ...]) -> tuple[SpanRule, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from spanwise.rules.model import MetricRule, Sampling, Series, SpanRule
+from spanwise.rules.alerting import Alerting
+from spanwise.rules.model import MetricRule, Objective, Sampling, Series, SpanRule
 from spanwise.thresholds.model import Thresholds
 from spanwise.thresholds.units import duration_text
 
@@ -27,22 +28,35 @@ def describe(thresholds: Thresholds) -> list[str]:
             lines.append(f"{rule.name}: {edges}")
         elif isinstance(rule, MetricRule):
             lines.append(f"{rule.name}: {rule.severity} when {_figure(rule)} > {_limit(rule)}{_when(rule)}")
+        elif isinstance(rule, Objective):
+            share = f"{rule.good * 100:.10g} % of the spans of {rule.rule}"
+            lines.append(f"{rule.name}: {share} good or acceptable over {duration_text(rule.window)}")
+        elif isinstance(rule, Alerting):
+            told = ", ".join(each.name for each in rule.handlers) or "nobody"
+            again = f"at most every {duration_text(rule.throttle)}, again after {duration_text(rule.repeat)}"
+            lines.append(f"alerts: told to {told}, {again}")
         elif isinstance(rule, Sampling):
             kept = ", ".join(rule.keep) or "nothing in particular"
             lines.append(f"sampling: keeps {kept}, and {rule.baseline:g} % of the rest")
+        else:
+            lines.append(
+                f"history: {rule.samples} samples of the metrics, one every {duration_text(rule.interval)}"
+                if rule.samples
+                else "history: none is kept"
+            )
     return lines
 
 
 def summary(thresholds: Thresholds) -> list[str]:
     """What of it holds in the process, a line a rule, and how much of it elsewhere."""
     spans = [rule for rule in thresholds.rules if isinstance(rule, SpanRule)]
-    others = sum(isinstance(rule, MetricRule) for rule in thresholds.rules)
+    others = sum(isinstance(rule, (MetricRule, Objective)) for rule in thresholds.rules)
     profile = f", profile {thresholds.profile}" if thresholds.profile else ""
     here = describe(dataclasses.replace(thresholds, rules=tuple(spans)))
     return [
         f"from {thresholds.source or 'the shipped defaults'}{profile}",
         *here,
-        f"{others} metric rules and the sampling hold in Prometheus and the Collector (`spanwise generate`)",
+        f"{others} rules on metrics and objectives hold in Prometheus (`spanwise generate`)",
     ]
 
 

@@ -7,6 +7,7 @@ to gigabytes), tags, several documents, keys that are not text, text that is no 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,15 @@ class Node:
             return [each.plain() for each in self.value]
         return yaml.safe_load(self.value) if self.scalar != "str" else self.value
 
+    @property
+    def written(self) -> str:
+        """The value on one line, as YAML's flow style has it."""
+        if isinstance(self.value, dict):
+            return f"{{{', '.join(f'{key}: {each.written}' for key, each in self.value.items())}}}"
+        if isinstance(self.value, list):
+            return f"[{', '.join(each.written for each in self.value)}]"
+        return self.value
+
     def error(self, what: str, fix: str = "") -> ThresholdsError:
         """An error about this value."""
         return ThresholdsError(what, where=self.place, fix=fix)
@@ -111,6 +121,13 @@ def parse(text: str, file: str) -> Node:
     except yaml.MarkedYAMLError as error:
         problem = f"not YAML: {error.problem or error.context}"
         mark = error.problem_mark or error.context_mark
+        tab = _tab(text, mark.line) if mark else None
+        if mark and tab is not None:
+            raise ThresholdsError(
+                "a tab stands where YAML wants blanks",
+                where=f"{file}:{mark.line + 1}:{tab + 1}",
+                fix="Indent with blanks; most editors can turn tabs into them",
+            ) from error
         raise ThresholdsError(problem, where=_place(file, mark) if mark else file) from error
     except yaml.YAMLError as error:
         raise ThresholdsError(f"not YAML: {' '.join(str(error).split())}", where=file) from error
@@ -135,6 +152,16 @@ def _refuse_unwanted(text: str, file: str) -> None:
             depth -= 1
         if depth > MAX_DEPTH:
             raise ThresholdsError("nested too deep", where=_place(file, event.start_mark))
+
+
+def _tab(text: str, line: int) -> int | None:
+    """The column of a tab before a line's first word, where the line has one."""
+    # Lines as YAML counts them: other separators of Unicode stay within a line.
+    lines = re.split(r"\r\n|[\n\r\x85\u2028\u2029]", text)
+    said = lines[line] if line < len(lines) else ""
+    # After a dash or a colon a tab is as wrong as at the beginning.
+    found = re.match(r"[ ]*(?:-[ ]*)*(?:[^\s:#]+:[ ]*)?(?=\t)", said)
+    return found.end() if found else None
 
 
 def _place(file: str, mark: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from spanwise.errors import ThresholdsError
-from spanwise.rules.model import Rule, Sampling
+from spanwise.rules.model import Rule
 from spanwise.thresholds.document import Node
 
 __all__ = ["Entry", "Field", "Kind", "Thresholds"]
@@ -17,7 +17,8 @@ class Field(NamedTuple):
     """One key of an entry.
 
     Attributes:
-        read: makes the value; raises ThresholdsError with the value's place.
+        read: makes the value; raises ThresholdsError with the value's place. What it reads is said in
+            :mod:`spanwise.thresholds.shapes`.
         required: the entry is incomplete without it.
         meaning: one line for messages and editors.
     """
@@ -37,6 +38,7 @@ class Entry:
         values: what its fields say, by key; absent ones are missing.
         places: where each value was written (file:line:column), by key.
         place: where the entry's last layer begins.
+        written: each value as it was written, by key.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Entry:
     values: Mapping[str, Any]
     places: Mapping[str, str]
     place: str
+    written: Mapping[str, str] = field(default_factory=dict)
 
     def error(self, key: str, what: str, fix: str = "") -> ThresholdsError:
         """An error about one of its values, at the place where that was written."""
@@ -55,7 +58,7 @@ class Kind(NamedTuple):
 
     Attributes:
         name: the kind's name.
-        section: the section of the file it stands in: ``spans`` or ``metrics``.
+        section: the section of the file it stands in: ``spans``, ``metrics`` or ``objectives``.
         key: the field that tells it from the section's other kinds; empty where there is only one.
         fields: its fields, by key.
         lower: makes the neutral rules; raises ThresholdsError where the values do not go together.
@@ -74,11 +77,8 @@ class Thresholds:
 
     Attributes:
         profile: the profile in force; empty for none.
-        entries: spans' and metrics' entries, in the order of the sections and by name.
-        rules: the neutral rules the entries and the sampling come to.
-        sampling: which traces are kept.
-        objectives: entries of ``objectives:``; read and checked, acted upon by nothing yet.
-        alerts: the values of ``alerts:``; read and checked, acted upon by nothing yet.
+        entries: those of the spans, metrics and objectives by name, then the alerts' and the sampling's.
+        rules: the neutral rules they come to.
         settings: the ``settings:`` mapping, for :func:`spanwise.sources.load`.
         source: the user's file; empty for the shipped defaults alone.
     """
@@ -86,8 +86,5 @@ class Thresholds:
     profile: str
     entries: tuple[Entry, ...]
     rules: tuple[Rule, ...]
-    sampling: Sampling
-    objectives: tuple[Entry, ...] = ()
-    alerts: Mapping[str, Any] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
     source: str = ""

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from spanwise.thresholds.document import Node, suggestion
+from spanwise.thresholds.shapes import shape
 
 __all__ = ["Quantity", "count", "duration", "duration_text", "quantity", "share", "words"]
 
@@ -29,6 +30,8 @@ _BYTES: Final = {
     **{f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)},
     "KB": 1000,
 }
+# For editors: of the numbers that text may begin with, any; what is too long or too fine is said later.
+_FIGURE: Final = r"^\s*[0-9]+(\.[0-9]+)?\s*"
 _NUMBER = re.compile(r"(?P<number>-?[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>\S*)", re.ASCII)
 # A year: above it a duration is a mistake, and far below what 64-bit nanoseconds hold.
 _LONGEST: Final = 366 * _DURATIONS["d"]
@@ -59,6 +62,9 @@ def _split(node: Node, what: str) -> tuple[Decimal, str]:
     return number, found["unit"]
 
 
+@shape(
+    type="string", pattern=rf"{_FIGURE}({'|'.join(_DURATIONS)})\s*$", examples=["250ms", "1.5s", "5m", "30d"]
+)
 def duration(node: Node) -> int:
     """A duration above zero, in nanoseconds: ``250ms``, ``1.5s``, ``5m``, ``1h``, ``30d``."""
     number, unit = _split(node, "a duration such as 250ms, 1.5s or 5m")
@@ -77,6 +83,12 @@ def duration(node: Node) -> int:
     return int(exact)
 
 
+@shape(
+    anyOf=[
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "string", "pattern": rf"{_FIGURE}%?\s*$", "examples": ["10%", "99.9%"]},
+    ]
+)
 def share(node: Node) -> float:
     """A share between 0 and 1, written ``10%`` or ``0.1``."""
     number, unit = _split(node, "a share such as 10%")
@@ -90,6 +102,7 @@ def share(node: Node) -> float:
     return float(exact)
 
 
+@shape(anyOf=[{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*[0-9]+(\.0*)?\s*$"}])
 def count(node: Node) -> int:
     """A whole number, 0 or more."""
     number, unit = _split(node, "a whole number")
@@ -98,6 +111,16 @@ def count(node: Node) -> int:
     return int(number)
 
 
+@shape(
+    anyOf=[
+        {"type": "number", "minimum": 0},
+        {
+            "type": "string",
+            "pattern": rf"{_FIGURE}({'|'.join([*_BYTES, *_DURATIONS])}|%|/({'|'.join(_DURATIONS)}))?\s*$",
+            "examples": ["500MB", "1.5s", "10%", "5/h"],
+        },
+    ]
+)
 def quantity(node: Node) -> Quantity:
     """A limit: a plain number, a duration, an amount of bytes, a percentage, or a rate such as ``5/h``."""
     number, unit = _split(node, "a number such as 500MB, 1.5s, 10% or 5/h")
@@ -115,6 +138,7 @@ def quantity(node: Node) -> Quantity:
     raise node.error(f"{unit!r} is no unit", suggestion(unit, known))
 
 
+@shape(type="array", items={"type": "string"})
 def words(node: Node) -> tuple[str, ...]:
     """A list of words."""
     return tuple(each.text("a word") for each in node.sequence("a list such as [error, poor]"))

@@ -54,7 +54,7 @@ def test_the_own_origin_and_every_name_of_this_machine_are_fine(client: Any) -> 
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/traces/" + "1" * 32, "/api/summary", "/api/traces", "/api/accounting"]
+    "path", ["/", "/traces/" + "1" * 32, "/api/summary", "/api/traces", "/api/accounting", "/api/plugins"]
 )
 @pytest.mark.parametrize(
     "given", ["", "?token=", "?token=wrong", f"?token={TOKEN}&token={TOKEN}", "?token=%ff"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from spanwise.deliver import selfmetrics
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Answer
-from spanwise.deliver.signals import MetricDelivery, SpanDelivery, _temporality
+from spanwise.deliver.signals import MetricDelivery, MetricSampling, SpanDelivery, _temporality
 from spanwise.deliver.source import Queue
 from spanwise.deliver.span_segment import SpanSegment
 from spanwise.encode.request import Piece
+from spanwise.meters import standard
 from spanwise.spans.provider import TracerProvider
 
 
@@ -111,8 +113,9 @@ def test_a_process_that_only_exists_stays_silent(
 ) -> None:
     delivery, made, state = reader
     provider = MeterProvider(metric_readers=[delivery], shutdown_on_exit=False)
-    for scope in (names.SCOPE_PROCESS, names.SCOPE_DELIVERY):
+    for scope in names.SCOPES_OF_THE_PROCESS:
         provider.get_meter(scope).create_counter("c").add(1)
+    standard.observe(provider)
     delivery.collect()
     assert made.waiting == 0
     state["active"] = True
@@ -121,6 +124,63 @@ def test_a_process_that_only_exists_stays_silent(
     state["active"] = False
     delivery.collect()  # once it has reported it goes on, or its series would break off
     assert made.waiting == 2
+
+
+def test_a_sample_is_not_delivered_and_takes_nothing_from_what_is(
+    reader: tuple[MetricDelivery, Channel, dict[str, bool]],
+) -> None:
+    delivery, made, state = reader
+    provider = MeterProvider(metric_readers=[delivery], shutdown_on_exit=False)
+    state["active"] = True
+    assert delivery.sample() is None
+    counter = provider.get_meter("app").create_counter("c")
+    counter.add(1)
+    for total in (1, 2):
+        found: Any = delivery.sample()
+        (point,) = found.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+        assert point.value == total
+        assert made.waiting == total - 1
+        delivery.collect()
+        assert made.waiting == total
+        counter.add(1)
+
+
+def test_a_collection_on_another_thread_is_delivered_while_one_asks(
+    reader: tuple[MetricDelivery, Channel, dict[str, bool]],
+) -> None:
+    delivery, made, state = reader
+    provider = MeterProvider(metric_readers=[delivery], shutdown_on_exit=False)
+    state["active"] = True
+    provider.get_meter("app").create_counter("c").add(1)
+    delivery._asking.taken = []  # this thread is within sample()
+    other = threading.Thread(target=delivery.collect)
+    other.start()
+    other.join()
+    assert made.waiting == 1
+    assert delivery._asking.taken == []
+
+
+@pytest.mark.parametrize(
+    ("options", "of_use"),
+    [
+        ({}, True),
+        ({"temporality": "delta"}, False),
+        ({"temporality": "lowmemory"}, False),
+        ({"exponential": True}, False),
+    ],
+)
+def test_who_may_look_without_taking(options: dict[str, Any], of_use: bool) -> None:
+    assert MetricDelivery(channel("metrics"), lambda _: True, lambda: True, **options).cumulative is of_use
+    assert MetricSampling().cumulative
+
+
+def test_a_reader_that_only_samples() -> None:
+    reader = MetricSampling()
+    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
+    provider.get_meter("app").create_counter("c").add(1)
+    reader.collect()  # nobody asked
+    assert reader.sample() is not None
+    provider.shutdown()
 
 
 def test_a_metric_of_the_application_s_own_ends_the_silence(

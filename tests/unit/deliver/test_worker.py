@@ -70,13 +70,14 @@ def test_shutdown_delivers_what_waits_and_collects_once(order: list[str]) -> Non
         channel("traces", Recorder("traces", order)),
         channel("metrics", Recorder("metrics", order)),
     )
+    before = set(threading.enumerate())
     worker = Worker((traces, metrics), lambda: metrics.offer("collected"), 3600.0)
     worker.start()
     traces.offer("span")
     worker.shutdown(30)
     worker.shutdown(30)
     assert order == ["traces:span", "metrics:collected"]
-    assert not any(thread.name == "spanwise-delivery" for thread in threading.enumerate())
+    assert not set(threading.enumerate()) - before
 
 
 def test_without_a_thread_shutdown_delivers_itself(order: list[str]) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import perf_counter_ns
 from types import SimpleNamespace
 from typing import Any
@@ -19,16 +20,15 @@ import pytest
 import sqlalchemy as sa
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from sqlalchemy.pool import StaticPool
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sqlalchemy_parts import TRACKS, Observed, new_engine, run
 
 from spanwise import names
 from spanwise.instrumentors import _call
@@ -38,54 +38,6 @@ from spanwise.instrumentors.sqlalchemy import (
     SQLAlchemyInstrumentor,
     conventions,
 )
-
-TRACKS = sa.table("tracks", sa.column("id"), sa.column("name"))
-
-
-class Observed:
-    """An instrumented process: its spans and its metric."""
-
-    def __init__(self, sampler: Any = None) -> None:
-        self.exporter = InMemorySpanExporter()
-        self.tracer_provider = TracerProvider(sampler=sampler)
-        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.reader = InMemoryMetricReader()
-        self.meter_provider = MeterProvider([self.reader])
-        self.tracer = self.tracer_provider.get_tracer("test")
-
-    def instrument(self) -> None:
-        SQLAlchemyInstrumentor().instrument(
-            tracer_provider=self.tracer_provider, meter_provider=self.meter_provider
-        )
-
-    def spans(self) -> list[ReadableSpan]:
-        gc.collect()
-        _call.end_abandoned()
-        return list(self.exporter.get_finished_spans())
-
-    def names(self) -> list[str]:
-        return [span.name for span in self.spans()]
-
-    def one(self) -> ReadableSpan:
-        (span,) = self.spans()
-        return span
-
-    def points(self) -> list[Any]:
-        data = self.reader.get_metrics_data()
-        if data is None:
-            return []
-        metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
-        return [point for metric in metrics for point in metric.data.data_points]
-
-
-def new_engine(**options: Any) -> Engine:
-    engine = sa.create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}, **options
-    )
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE tracks (id INTEGER PRIMARY KEY, name TEXT UNIQUE)")
-        connection.exec_driver_sql("INSERT INTO tracks (name) VALUES ('one'), ('two')")
-    return engine
 
 
 @pytest.fixture
@@ -120,11 +72,6 @@ def listen() -> Iterator[Listen]:
     yield add
     for target, identifier, function in added:
         event.remove(target, identifier, function)
-
-
-def run(engine: Engine, statement: Any, *parameters: Any) -> None:
-    with engine.begin() as connection:
-        connection.execute(statement if not isinstance(statement, str) else sa.text(statement), *parameters)
 
 
 # -- what a span says -------------------------------------------------------------------------
@@ -453,9 +400,9 @@ def test_no_execution_context_and_an_error(engine: Engine, observed: Observed) -
             connection=connection,
             original_exception=error,
             sqlalchemy_exception=error,
+            is_disconnect=False,
         )
         listeners.error(failure)
-        listeners.error(SimpleNamespace(execution_context=None, connection=None))  # type: ignore[arg-type]
     assert observed.one().status.description == "no such table: x"
 
 
@@ -659,13 +606,13 @@ def test_where_the_database_is(
     listeners = SQLAlchemyInstrumentor()._listeners
     assert listeners is not None
     made = sa.make_url(url)
-    dialect = SimpleNamespace(name=made.get_backend_name())
 
-    class Holder:  # stands for an engine and a connection whose driver isn't installed here
+    class Holder:  # stands for an engine, its dialect, pool and connection, whose driver isn't installed here
         pass
 
     held: Any = Holder()
-    held.url, held.engine, held.dialect = made, held, dialect
+    held.url, held.engine, held.dialect, held.pool = made, held, held, held
+    held.name = made.get_backend_name()
     listeners.before(held, object(), "SELECT 1", (), None, False)
     del held
     attributes = observed.one().attributes or {}
@@ -780,7 +727,7 @@ def test_a_call_survives_a_raising_processor(
         made.start("operation", metric_attributes={}).fail(ValueError())
     assert len([r for r in caplog.records if r.name == "spanwise.instrumentors._call"]) == 1
     # A span that could not be started is no call; one that could not end still counts.
-    assert sum(point.count for point in observed.points()) == (2 if when == "end" else 0)
+    assert sum(point.count for point in observed.points("d")) == (2 if when == "end" else 0)
 
 
 def test_a_call_survives_a_raising_histogram(

@@ -32,7 +32,7 @@ def calls(points: Any) -> dict[tuple[str, str], int]:
 def test_a_trip_with_its_reason(points: Any, observed: Any) -> None:
     with spanwise.operation("pay"):
         spanwise.circuit("payments").trip("5 failures", error=OSError("x"), backoff=30)
-    ((key, count),) = points()[names.CIRCUIT_TRIPS.name].items()
+    ((key, count),) = points()[names.CIRCUIT_TRIPS_BY_REASON.name].items()
     assert dict(key) == {
         names.CIRCUIT_NAME: "payments",
         names.CIRCUIT_REASON: "5 failures",

@@ -28,7 +28,7 @@ def test_importing_spanwise_imports_next_to_nothing() -> None:
     assert set(modules.split()) == {
         *("__future__", "spanwise", "spanwise.launch"),
         *("spanwise.manual", "spanwise.manual.face", "spanwise.manual.controllers"),
-        "spanwise.manual.nothing",
+        *("spanwise.manual.nothing", "spanwise.snapshot"),
     }
 
 
@@ -114,7 +114,8 @@ def test_before_telemetry_nothing_is_recorded_and_afterwards_all_is() -> None:
     assert spans == str(expected)
     assert metrics.split() == [
         *("circuit_breaker.backoff", "circuit_breaker.open.time", "circuit_breaker.status"),
-        *("circuit_breaker.trips", "controller.active", "controller.count", "controller.disposal.errors"),
+        *("circuit_breaker.trips", "circuit_breaker.trips.by_reason"),
+        *("controller.active", "controller.count", "controller.disposal.errors"),
         *("controller.limit", "m", "memory.pressure.before", "memory.pressure.disposed"),
         *("memory.pressure.events", "preload.bytes", "preload.duration", "preload.events"),
         *("spanwise.operation.cpu.time", "spanwise.operation.duration", "spanwise.operation.memory.delta"),

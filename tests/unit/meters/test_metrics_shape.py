@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import threading
 from importlib.metadata import version
 from typing import Any
 
@@ -44,6 +46,27 @@ def points(reader: InMemoryMetricReader) -> list[Any]:
         for metric in data.resource_metrics[0].scope_metrics[0].metrics
         for point in metric.data.data_points
     ]
+
+
+def test_every_lock_of_a_collection_is_renewed(made: Any) -> None:
+    provider, consumer, reader = made
+    counter = provider.get_meter("m").create_counter("plain")
+    counter.add(1)
+    held = [consumer._lock]
+    for storage in consumer._reader_storages.values():
+        held.append(storage._lock)
+        for (match,) in storage._instrument_view_instrument_matches.values():
+            held += [match._lock, *(each._lock for each in match._attributes_aggregation.values())]
+    assert len(held) == 4
+    with contextlib.ExitStack() as holding:
+        for lock in held:
+            holding.enter_context(lock)
+        sdk_shape.renew_locks(provider)
+        done = []
+        other = threading.Thread(target=lambda: done.append((counter.add(1), points(reader))), daemon=True)
+        other.start()
+        other.join(20)
+        assert done[0][1][0].value == 2
 
 
 @pytest.mark.parametrize("name", ["plain", "exponential"])

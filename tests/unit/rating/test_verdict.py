@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind
 
 from spanwise.rating import shipped
+from spanwise.rating.edges import edges
 from spanwise.rating.lowered import candidates, compile_rules
-from spanwise.rules.model import AttributeMatch, Match, SpanRule, by_precedence
+from spanwise.rules.model import AttributeMatch, History, Match, SpanRule, by_precedence
 from spanwise.thresholds.load import load, lower
 
 S = 1_000_000_000
@@ -134,6 +136,9 @@ def test_the_index_finds_what_reading_the_rules_one_by_one_finds(
 
 def test_the_generated_verdicts_are_the_shipped_thresholds() -> None:
     assert candidates(lower(load())) == shipped.CANDIDATES, "run scripts/shipped-verdicts"
+    assert edges(lower(load())) == shipped.EDGES, "run scripts/shipped-verdicts"
+    (history,) = (rule for rule in lower(load()) if isinstance(rule, History))
+    assert asdict(history) == shipped.HISTORY, "run scripts/shipped-verdicts"
 
 
 @given(RULES, st.sampled_from(list(SpanKind)), st.dictionaries(KEYS, VALUES), st.integers(-1, 100))

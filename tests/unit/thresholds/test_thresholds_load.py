@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spanwise.errors import ThresholdsError
-from spanwise.rules.model import MetricRule, Rule, Sampling, SpanRule
+from spanwise.rules.model import History, MetricRule, Rule, Sampling, SpanRule
 from spanwise.thresholds.kinds.table import KINDS
 from spanwise.thresholds.load import describe, load, lower, read
+from spanwise.thresholds.sections import SINGLE
 
 V = "version: 1\n"
 
@@ -42,7 +43,7 @@ def test_the_shipped_figures_are_those_of_the_specification() -> None:
 
 
 def test_every_kind_is_in_the_defaults() -> None:
-    assert {entry.kind for entry in load().entries} == set(KINDS)
+    assert {entry.kind for entry in load().entries} == {*KINDS, *SINGLE}
 
 
 def test_a_file_overrides_by_field_and_off_removes() -> None:
@@ -70,6 +71,14 @@ def test_settings_are_handed_over() -> None:
     assert found == {"endpoint": "http://x", "process_meters": True, "a": ["b", "c"], "n": 5}
 
 
+@pytest.mark.parametrize(
+    ("profile", "seconds"), [("production", 30), ("development", 10), ("testing", 5), ("wifi", 30)]
+)
+def test_the_history_s_interval_is_the_profile_s(profile: str, seconds: int) -> None:
+    assert History(seconds * 10**9, 1000) in lower(load(profile=profile))
+    assert History(seconds * 10**9, 0) in lower(read(V + "history: {samples: 0}", profile))
+
+
 def test_one_line_a_rule() -> None:
     found = load()
     lines = describe(found)
@@ -85,6 +94,9 @@ def test_one_line_a_rule() -> None:
         (V + "version: 1", ":2:1", "twice"),
         (V + "spans: {a: {match: {x: y}, good: 3s, acceptable: 2s, poor: 5s}}", ":2:9", "must rise"),
         (V + "spans: {http.server: {good: 1}}", ":2:29", "Add a unit"),
+        (V + "history: {interval: 100ms}", ":2:21", "too often"),
+        (V + "history: {samples: 10001}", ":2:20", "10000 at most"),
+        (V + "history: {sample: 5}", ":2:11", "Did you mean 'samples'"),
         (V + "spans: {http.server: {good: -1s}}", ":2:29", "below zero"),
         (V + "spans: {http.server: {good: .nan}}", ":2:29", "expected a duration"),
         (V + "spans: {http.server: {good: .inf}}", ":2:29", "expected a duration"),
@@ -95,8 +107,11 @@ def test_one_line_a_rule() -> None:
         (V + "metrics: {memory: {warning: NaN}}", ":2:29", "expected a number"),
         (V + "metrics: {memory: {warning: 5s}}", ":2:29", "another unit"),
         (V + "metrics: {preload_failures: {warning: 10}}", ":2:39", "Did you mean 10%"),
+        (V + "metrics: {memory: {info: 600MB}}", ":2:11", "info (6e+08) is above warning (5e+08)"),
+        (V + "metrics: {memory: {warning: 900MB}}", ":2:11", "warning (9e+08) is above critical"),
         (V + "metrics: {a: {warning: 5}}", ":2:11", "does not say what it watches"),
         (V + "metrics: {a: {level: unknown.metric, warning: 5}}", ":2:22", "unit"),
+        (V + "metrics: {a: {level: process.cpu.time, warning: 5s}}", ":2:22", "Give another gauge"),
         (V + "metrics: {a: {level: 'x{', unit: s, warning: 5}}", ":2:22", "no metric"),
         (V + "profile: prod", ":2:10", "no profile"),
         (V + "profiles: {p: {spans: {a: {goood: 1s}}}}", ":2:28", "Did you mean 'good'"),

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, Literal
 
 from spanwise import names
+from spanwise.rules.alerting import SEVERITIES, Severity
 from spanwise.rules.model import Series
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node
 from spanwise.thresholds.model import Entry, Field
+from spanwise.thresholds.shapes import shape
 
-__all__ = ["LIMITS", "UNITS", "limits", "read_selector", "series"]
+__all__ = ["LIMITS", "limits", "read_selector", "series"]
 
-Severity = Literal["warning", "critical"]
 Selector = tuple[str, tuple[tuple[str, str], ...]]
 
-UNITS: Final = {each.name: each.unit for each in vars(names).values() if isinstance(each, names.Metric)}
-"""The units of the metrics that spanwise knows. For others an entry says ``unit:``."""
+_KNOWN: Final = {each.name: each for each in vars(names).values() if isinstance(each, names.Metric)}
+"""The metrics that spanwise knows. Of others an entry says the ``unit:``."""
 
 
+@shape(anyOf=[{"type": "string", "pattern": "^[!-~]{1,64}$"}, {"type": "number"}], examples=["By", "s", "1"])
 def _unit(node: Node) -> str:
     text = node.text("a UCUM unit such as By, s, 1 or {request}")
     # UCUM is printable ASCII without blanks (https://ucum.org/ucum, 2.1).
@@ -31,6 +34,7 @@ def _unit(node: Node) -> str:
 
 LIMITS: Final = {
     "unit": Field(_unit, meaning="the metric's UCUM unit, where spanwise does not know the metric"),
+    "info": Field(units.quantity, meaning="above it, an alert of severity info"),
     "warning": Field(units.quantity, meaning="above it, an alert of severity warning"),
     "critical": Field(units.quantity, meaning="above it, an alert of severity critical"),
     "for": Field(units.duration, meaning="how long the limit must be passed before the alert fires"),
@@ -45,6 +49,7 @@ _LABEL = re.compile(
 )
 
 
+@shape(type="string", examples=["queue.length", "preload.events{outcome=failure}"])
 def read_selector(node: Node, text: str | None = None) -> Selector:
     """Reads ``metric`` or ``metric{key=value,key="any text"}``.
 
@@ -73,25 +78,35 @@ def read_selector(node: Node, text: str | None = None) -> Selector:
 def series(
     entry: Entry, key: str, selector: Selector, instrument: Literal["gauge", "counter", "histogram"]
 ) -> Series:
-    """The series with its unit, from ``unit:`` or from what is known of the metric."""
+    """The series with its unit, from ``unit:`` or from what is known of the metric.
+
+    Raises:
+        ThresholdsError: neither says the unit, or the metric is known to be made by something else.
+    """
     metric, labels = selector
-    unit = entry.values.get("unit", UNITS.get(metric))
+    known = _KNOWN.get(metric)
+    if known and (known.kind if known.kind != "updowncounter" else "gauge") != instrument:
+        raise entry.error(
+            key, f"{metric} is a {known.kind}, and this needs a {instrument}", f"Give another {instrument}"
+        )
+    unit = entry.values.get("unit", known.unit if known else None)
     if unit is None:
         raise entry.error(
             key, f"the unit of {metric} is not known, and Prometheus's name needs it", "Add unit: By, s, 1, …"
         )
-    return Series(metric, unit, instrument, labels)
+    return Series(
+        metric, unit, "updowncounter" if known and known.kind == "updowncounter" else instrument, labels
+    )
 
 
 def limits(entry: Entry, unit: str) -> Iterator[tuple[Severity, float]]:
     """The limits that are given, worst first, in the unit.
 
     Raises:
-        ThresholdsError: none is given, one has another unit, or warning is above critical.
+        ThresholdsError: none is given, one has another unit, or a milder one is above a worse one.
     """
     found: dict[Severity, float] = {}
-    severities: tuple[Severity, ...] = ("critical", "warning")
-    for severity in severities:
+    for severity in SEVERITIES:
         limit = entry.values.get(severity)
         if limit is None:
             continue
@@ -102,9 +117,9 @@ def limits(entry: Entry, unit: str) -> Iterator[tuple[Severity, float]]:
             )
         found[severity] = limit.number
     if not found:
-        raise entry.error("", "neither warning nor critical is given", "Add one, or remove the entry")
-    if len(found) == 2 and found["warning"] > found["critical"]:
-        raise entry.error(
-            "", f"warning ({found['warning']:g}) is above critical ({found['critical']:g}), both in {unit!r}"
-        )
+        raise entry.error("", "none of info, warning and critical is given", "Add one, or remove the entry")
+    for worse, milder in pairwise(found):
+        if found[milder] > found[worse]:
+            said = f"{milder} ({found[milder]:g}) is above {worse} ({found[worse]:g}), both in {unit!r}"
+            raise entry.error("", said)
     yield from found.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from spanwise.rules.alerting import SEVERITIES
 from spanwise.rules.model import MetricRule
 from spanwise.thresholds import units
 from spanwise.thresholds.kinds.common import LIMITS, limits, read_selector, series
@@ -14,9 +15,7 @@ __all__ = ["KIND"]
 
 def _window(entry: Entry) -> int:
     said: dict[str, int] = {
-        key: entry.values[key].per
-        for key in ("warning", "critical")
-        if key in entry.values and entry.values[key].per
+        key: entry.values[key].per for key in SEVERITIES if key in entry.values and entry.values[key].per
     }
     if "over" in entry.values:
         said["over"] = entry.values["over"]

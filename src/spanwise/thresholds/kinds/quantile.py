@@ -12,6 +12,8 @@ __all__ = ["KIND"]
 
 def _lower(entry: Entry) -> tuple[MetricRule, ...]:
     of = series(entry, "of", entry.values["of"], "histogram")
+    if not entry.values["quantile"]:
+        raise entry.error("quantile", "the quantile 0 is above no limit", "Give for example 0.95")
     return tuple(
         MetricRule(
             entry.name,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from spanwise.rules.alerting import SEVERITIES
 from spanwise.rules.model import MetricRule
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node
 from spanwise.thresholds.kinds.common import LIMITS, Selector, limits, read_selector, series
 from spanwise.thresholds.model import Entry, Field, Kind
+from spanwise.thresholds.shapes import shape
 
 __all__ = ["KIND"]
 
@@ -17,6 +19,7 @@ __all__ = ["KIND"]
 _PARTS = re.compile(r"((?:[^\"]|\"(?:[^\"\\]|\\.)*\")+?)\s+/\s+(.+)", re.DOTALL)
 
 
+@shape(type="string", pattern=r"\s/\s", examples=["preload.events{outcome=failure} / preload.events"])
 def _read(node: Node) -> tuple[Selector, Selector]:
     text = node.text("a ratio such as errors / requests")
     parts = _PARTS.fullmatch(text)
@@ -29,7 +32,7 @@ def _read(node: Node) -> tuple[Selector, Selector]:
 
 def _lower(entry: Entry) -> tuple[MetricRule, ...]:
     above, below = (series(entry, "ratio", each, "counter") for each in entry.values["ratio"])
-    for key in ("critical", "warning"):
+    for key in SEVERITIES:
         said = entry.values.get(key)
         if said is not None and said.number > 1 and not said.unit:
             raise entry.error(

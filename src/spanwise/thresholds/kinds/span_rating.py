@@ -8,6 +8,7 @@ from spanwise.rules.model import SPAN_KINDS, AttributeMatch, Match, Scalar, Span
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node, suggestion
 from spanwise.thresholds.model import Entry, Field, Kind
+from spanwise.thresholds.shapes import shape
 
 __all__ = ["KIND"]
 
@@ -48,6 +49,21 @@ def _one(node: Node) -> Match:
     return Match(kind, name, tuple(sorted(attributes, key=lambda each: each.key)))
 
 
+_CONDITIONS = {
+    "type": "object",
+    "minProperties": 1,
+    "properties": {
+        _KIND: {"type": "string", "description": f"one of {', '.join(SPAN_KINDS)}"},
+        _NAME: {"type": "string", "description": "the span's exact name"},
+    },
+    "additionalProperties": {
+        "type": ["string", "integer", "boolean"],
+        "description": "an attribute's exact value; '*' for any",
+    },
+}
+
+
+@shape(anyOf=[_CONDITIONS, {"type": "array", "minItems": 1, "items": _CONDITIONS}])
 def _read_match(node: Node) -> tuple[Match, ...]:
     if isinstance(node.value, list):
         if not node.value:

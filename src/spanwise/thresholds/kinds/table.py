@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from spanwise.thresholds.kinds import increase, level, quantile, ratio, span_rating
+from spanwise.thresholds.kinds import increase, level, objective, quantile, ratio, span_rating
 from spanwise.thresholds.model import Kind
 
 __all__ = ["KINDS"]
 
 KINDS: Final[dict[str, Kind]] = {
-    each.name: each for each in (span_rating.KIND, level.KIND, ratio.KIND, increase.KIND, quantile.KIND)
+    each.name: each
+    for each in (
+        span_rating.KIND,
+        level.KIND,
+        ratio.KIND,
+        increase.KIND,
+        quantile.KIND,
+        objective.KIND,
+    )
 }

@@ -1,0 +1,130 @@
+"""``spanwise plugins``: what each plugin costs, as the console has it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import click
+
+from spanwise.console.server import DEFAULT_HOST, DEFAULT_PORT
+from spanwise.errors import MissingExtraError, SpanwiseError
+
+__all__ = ["plugins"]
+
+_SECONDS: Final = 30.0
+_START: Final = "Start one with 'spanwise console', or name the file of one that has ended with --database"
+
+
+@click.command()
+@click.option(
+    "--console",
+    "address",
+    default=f"http://{DEFAULT_HOST}:{DEFAULT_PORT}/",
+    show_default=True,
+    help="The running console's page, as it printed it: with its token.",
+)
+@click.option(
+    "--database",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read this file instead, of a console that has ended.",
+)
+def plugins(address: str, database: Path | None) -> None:
+    """Show calls, errors, durations, load time and memory of each plugin.
+
+    From the spans that the console has received; needs an application that uses pluggy.
+    """
+    found = _from_file(database) if database is not None else _from_console(address)
+    if not found:
+        click.echo("No plugin has been seen. They are in the telemetry of applications that use pluggy.")
+        return
+    _show(found)
+
+
+def _from_file(database: Path) -> list[dict[str, Any]]:
+    try:
+        from spanwise.console.queries.plugins import plugin_costs
+        from spanwise.console.schema import open_database
+
+        connection = open_database(database)
+    except ModuleNotFoundError:
+        raise MissingExtraError("console", "Reading the console's file") from None
+    try:
+        return [cost._asdict() for cost in plugin_costs(connection)]
+    finally:
+        connection.close()
+
+
+def _from_console(address: str) -> list[dict[str, Any]]:
+    parts = urlsplit(address)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if parts.scheme != "http" or not host:
+        raise SpanwiseError(
+            "this is no console's address", where=address, fix="Copy the page's, with its token"
+        )
+    token = parse_qs(parts.query).get("token", [""])[0]
+    connection = http.client.HTTPConnection(host, port or DEFAULT_PORT, timeout=_SECONDS)
+    try:
+        connection.request(
+            "GET", "/api/plugins", headers={"authorization": f"Bearer {token}"} if token else {}
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+        status = answer.status
+        found = json.loads(body) if status == 200 else {}
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        place = f"{host}:{port or DEFAULT_PORT}"
+        raise SpanwiseError(f"no console answers: {error}", where=place, fix=_START) from None
+    finally:
+        connection.close()
+    if status == 401:
+        raise SpanwiseError(
+            "the console wants its token",
+            where=host,
+            fix="Give --console the page's address as it printed it",
+        )
+    if status != 200 or not isinstance(found, dict):
+        raise SpanwiseError(
+            f"this is no console of this version: it answered {status}", where=address, fix=_START
+        )
+    lines: list[dict[str, Any]] = found.get("plugins", [])
+    return lines
+
+
+def _show(lines: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(header_style="bold")
+    for title in ("service", "project", "plugin"):
+        table.add_column(title)
+    for title in ("calls", "errors", "mean", "max", "load", "memory"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for line in lines:
+        errors = Text(str(line["errors"]), style="red" if line["errors"] else "")
+        table.add_row(
+            # Not as markup: names are data.
+            *(Text(str(line[name])) for name in ("service", "project", "plugin")),
+            str(line["calls"]),
+            errors,
+            *(_duration(line[name]) for name in ("mean_ms", "max_ms", "load_ms")),
+            _size(line["memory_bytes"]),
+        )
+    Console().print(table)
+
+
+def _duration(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return "–"
+    return f"{milliseconds / 1e3:.2f} s" if milliseconds >= 1_000 else f"{milliseconds:.3g} ms"
+
+
+def _size(count: int | None) -> str:
+    return "–" if count is None else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,155 @@
+"""Which server answers: the node of a cluster, what Sentinel found, the address that a name stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._redis import Target
+from spanwise.instrumentors._redis_shape import place_of
+
+__all__ = ["Answer", "Answers", "Targets", "answering"]
+
+Function = Callable[..., Any]
+
+
+class Answer:
+    """The server that a call is talking to; the last one where there are several.
+
+    Attributes:
+        host, port: where it is; empty and 0 before one is known.
+        owner: has the options with which it is connected to.
+    """
+
+    __slots__ = ("host", "owner", "port")
+
+    def __init__(self) -> None:
+        self.host = ""
+        self.port = 0
+        self.owner: Any = None
+
+    def comes_from(self, place: Any, owner: Any) -> None:
+        """It is at ``place``, which has a host and a port."""
+        self.host, self.port, self.owner = str(place.host or ""), int(place.port or 0), owner
+
+
+#: Of the call that is running here and wants to know; a task started within shares it.
+answering: ContextVar[Answer | None] = ContextVar("spanwise_redis_answer", default=None)
+
+
+class Answers:
+    """Replacements of methods that choose a server for a call: they note which."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def _note(self, place: Any, owner: Any) -> None:
+        answer = answering.get()
+        if answer is None:
+            return
+        try:
+            answer.comes_from(place, owner)
+        except Exception as error:
+            self._calls.warn("tell which server answers", error)
+
+    def node(self, original: Function) -> Function:
+        """A cluster's client asks for a node's client."""
+
+        def get_redis_connection(cluster: Any, node: Any, *args: Any, **options: Any) -> Any:
+            client = original(cluster, node, *args, **options)
+            self._note(node, getattr(client, "connection_pool", None))
+            return client
+
+        return get_redis_connection
+
+    def node_async(self, original: Function) -> Function:
+        """A node of a cluster is asked for a connection."""
+
+        def acquire_connection(node: Any, *args: Any, **options: Any) -> Any:
+            self._note(node, node)
+            return original(node, *args, **options)
+
+        return acquire_connection
+
+    def taken(self, original: Function) -> Function:
+        """A connection to what Sentinel found is taken from its pool."""
+
+        def get_connection(pool: Any, *args: Any, **options: Any) -> Any:
+            connection = original(pool, *args, **options)
+            self._note(connection, pool)
+            return connection
+
+        return get_connection
+
+    def taken_async(self, original: Function) -> Function:
+        """The same with asyncio."""
+
+        async def get_connection(pool: Any, *args: Any, **options: Any) -> Any:
+            connection = await original(pool, *args, **options)
+            self._note(connection, pool)
+            return connection
+
+        return get_connection
+
+
+class Targets:
+    """The servers that clients name, and replacements of what makes a connection: they learn addresses."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._targets: WeakSet[Target] = WeakSet()
+        self._places: WeakKeyDictionary[Any, tuple[str, int, str]] = WeakKeyDictionary()
+
+    def add(self, target: Target) -> None:
+        """A client names this one; held weakly. Connections to it may be open already."""
+        peer = self._peer(target.address, target.port)
+        if peer:
+            target.meets(peer)
+        self._targets.add(target)
+
+    def forget(self) -> None:
+        """Each command is looked up anew."""
+        for target in list(self._targets):
+            target.known = {}
+
+    def connected(self, original: Function) -> Function:
+        """A connection was made."""
+
+        def on_connect(connection: Any, *args: Any, **options: Any) -> Any:
+            done = original(connection, *args, **options)
+            self._meet(connection)
+            return done
+
+        return on_connect
+
+    def connected_async(self, original: Function) -> Function:
+        """The same with asyncio."""
+
+        async def on_connect(connection: Any, *args: Any, **options: Any) -> Any:
+            done = await original(connection, *args, **options)
+            self._meet(connection)
+            return done
+
+        return on_connect
+
+    def _meet(self, connection: Any) -> None:
+        try:
+            place = place_of(connection)
+            if place is None or place[0] == place[2]:
+                return
+            self._places[connection] = place
+            host, port, _ = place
+            peer = self._peer(host, port)
+            for target in list(self._targets):
+                if target.address == host and target.port == port:
+                    target.meets(peer)
+        except Exception as error:  # another thread may have connected while we looked
+            self._calls.warn("tell a server's address", error)
+
+    def _peer(self, host: str, port: int) -> str:
+        """The address of all connections to it; empty where they differ, as nobody knows which answers."""
+        found = {place[2] for place in list(self._places.values()) if place[:2] == (host, port)}
+        return found.pop() if len(found) == 1 else ""

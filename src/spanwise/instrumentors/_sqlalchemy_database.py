@@ -1,0 +1,117 @@
+"""A database that the application has an engine for: its pool, and whether it can be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary, ref
+
+from opentelemetry.util.types import AttributeValue
+
+from spanwise import names
+from spanwise.instrumentors._sqlalchemy import Target, address_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.pool import Pool
+
+__all__ = ["HELD_AS", "Database", "Labels", "most"]
+
+Labels = Mapping[str, AttributeValue]
+
+HELD_AS: Final = "_spanwise_database"
+"""The attribute of an engine that holds its `Database`: looking it up in a weak dictionary costs five times
+as much."""
+
+
+class Database:
+    """What is known of an engine and of those that were made from it with other options: they share a pool.
+
+    Attributes:
+        era: in which it was made; one of an earlier era is made anew.
+        name: of the pool, for metrics.
+        old_name: the same, before the stable conventions.
+        target: what spans say of it; None before the first statement.
+        labels: of its metrics.
+        waiting: one item for each caller that waits for a connection.
+        down: 1 after a failure, 0 after a success, None before either.
+    """
+
+    __slots__ = (
+        "_engines",
+        "_pool",
+        "_records",
+        "down",
+        "era",
+        "labels",
+        "name",
+        "old_name",
+        "target",
+        "waiting",
+    )
+
+    def __init__(self, era: object, engine: Engine) -> None:
+        self.era = era
+        self.target: Target | None = None
+        self.waiting: list[None] = []
+        self.down: int | None = None
+        named = getattr(engine.pool, "logging_name", None)
+        url = engine.url
+        self.name: str = named or _name(engine)
+        self.labels: Labels = {names.DB_CLIENT_CONNECTION_POOL_NAME: self.name}
+        # As contrib's instrumentor has it.
+        self.old_name: str = (
+            named or f"{url.drivername}://{url.host or ''}:{url.port or ''}/{url.database or ''}"
+        )
+        # Weak, and read by keyrefs(): the one way that no other thread's addition can upset.
+        self._engines: WeakKeyDictionary[Engine, None] = WeakKeyDictionary()
+        self._records: WeakKeyDictionary[Any, None] = WeakKeyDictionary()
+        self._pool: ref[Pool]
+        self.belongs_to(engine)
+
+    def belongs_to(self, engine: Engine) -> None:
+        """One more engine has it."""
+        self._engines[engine] = None
+        self._pool = ref(engine.pool)
+
+    def opened(self, record: object) -> None:
+        """A connection was opened."""
+        self._records[record] = None
+        self.down = 0
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool now: an engine that is disposed of gets another one."""
+        for reference in self._engines.keyrefs():
+            engine = reference()
+            if engine is not None:
+                return engine.pool
+        return self._pool()
+
+    def counts(self, pool: Any) -> tuple[int, int]:
+        """How many connections are idle and used."""
+        if hasattr(pool, "checkedin") and hasattr(pool, "checkedout"):
+            return pool.checkedin(), max(0, pool.checkedout())
+        # The pools without a queue count nothing; their connections know whether they are in use.
+        found: list[Any] = [reference() for reference in self._records.keyrefs()]
+        used = [bool(each.in_use) for each in found if each is not None and each.dbapi_connection is not None]
+        return used.count(False), used.count(True)
+
+
+def most(pool: Any) -> int | None:
+    """Connections that a pool with a queue opens at most; None where there is no limit, or none is known.
+
+    The one place that reads what SQLAlchemy has no public name for: how far a pool may grow beyond its size.
+    tests/integration/test_sqlalchemy_versions.py says for which versions that holds.
+    """
+    beyond = getattr(pool, "_max_overflow", None)
+    if not isinstance(beyond, int) or beyond < 0:
+        return None
+    return int(pool.size()) + beyond
+
+
+def _name(engine: Engine) -> str:
+    """As the conventions make one of an address: ``db.example:5432/store``. Nothing secret is in it."""
+    address, port, namespace = address_of(engine.url)
+    where = f"{address or engine.dialect.name}:{port}" if port else address or engine.dialect.name
+    return f"{where}/{namespace}" if namespace else where

@@ -1,0 +1,159 @@
+"""pluggy 1.0 and newer: hook calls, each plugin's part of them, and how plugins are loaded.
+
+Covers all plugin managers of the process, those made before too. Hook calls are observed by
+:mod:`spanwise.instrumentors._pluggy`, loading by :mod:`spanwise.instrumentors._plugin_loads`: ``register()``,
+and the import of an entry point where ``load_setuptools_entrypoints()`` does it. A module that the
+application imports itself before it registers it is imported without us: that time is in no span of ours.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from fnmatch import translate
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from opentelemetry.metrics import get_meter
+from opentelemetry.trace import get_tracer
+
+from spanwise.instrumentors._base import Instrumentor
+from spanwise.instrumentors._call import Calls, end_abandoned
+from spanwise.instrumentors._classes import Function, Replacements, instances
+from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._pluggy import EXECUTOR, Executor, Observer
+from spanwise.instrumentors._plugin_loads import Loads
+from spanwise.instrumentors._traceback import unseen
+from spanwise.meters.plugins import PluginMeters
+
+__all__ = ["PluggyInstrumentor"]
+
+
+class PluggyInstrumentor(Instrumentor):
+    """Traces pluggy. Used like any OpenTelemetry instrumentor::
+
+        PluggyInstrumentor().instrument(excluded_hooks=("pytest_report_*",))
+
+    Args:
+        excluded_hooks: patterns (``*``, ``?``) of hooks that are left alone, or one text of them with commas.
+    """
+
+    library = "pluggy"
+    since = (1, 0)
+    _observing: _Observing | None = None
+
+    def _instrument(self, **options: Any) -> None:
+        earlier = "pluggy" in sys.modules
+        self._observing = observing = _Observing(options)
+
+        def attach(pluggy: Any) -> None:
+            # The hook stays after uninstrument(), so it asks whether it is still wanted.
+            if self._observing is observing:
+                try:
+                    observing.attach(pluggy.PluginManager, earlier)
+                except Exception as error:
+                    observing.detach()  # all or nothing
+                    observing.loads.warn("observe plugin managers", error)
+
+        when_imported("pluggy", attach)
+
+    def _uninstrument(self) -> None:
+        if self._observing is not None:
+            self._observing.detach()
+        self._observing = None
+
+
+class _Observing:
+    """One `instrument()`."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        tracer = get_tracer(__name__, tracer_provider=options.get("tracer_provider"))
+        meters = PluginMeters(get_meter(__name__, meter_provider=options.get("meter_provider")))
+        self.loads = Calls("pluggy", tracer, meters.loads)
+        self._loads = Loads(self.loads, meters)
+        self.observer = Observer(
+            Calls("pluggy", tracer),
+            Calls("pluggy", tracer, meters.calls),
+            meters.calls.record,
+            _matcher(options.get("excluded_hooks") or ()),
+        )
+        # An executor lives and dies with its manager, which 1.1.0 gives no weak references of.
+        self._executors: weakref.WeakValueDictionary[int, Executor] = weakref.WeakValueDictionary()
+        self._replacements = Replacements()
+
+    def attach(self, manager: type, earlier: bool) -> None:
+        """Observes all managers.
+
+        Args:
+            manager: pluggy's class of them.
+            earlier: whether there may be some already.
+        """
+        replace = self._replacements.replace
+        replace(manager, "__init__", self._making)
+        replace(manager, "unregister", self._unregistering)
+        replace(manager, "register", self._loads.registering)
+        replace(manager, "load_setuptools_entrypoints", self._loads.loading)
+        replace(EntryPoint, "load", self._loads.importing)
+        if earlier:
+            for made in instances(manager):
+                self._observe(made)
+
+    def detach(self) -> None:
+        """Leaves everything as it was found."""
+        for calls in (self.loads, self.observer.hooks, self.observer.calls):
+            calls.open = False
+        # Where somebody monitors on top, that stays, and ours below it passes calls on.
+        self._replacements.restore()
+        for executor in list(self._executors.values()):
+            if getattr(executor.manager, EXECUTOR, None) is executor.execute:
+                setattr(executor.manager, EXECUTOR, executor.inner)
+        self._executors.clear()
+        end_abandoned()
+
+    def _observe(self, made: Any) -> None:
+        key = id(made)  # a subclass may compare its instances by value
+        if key in self._executors:
+            return
+        executor = Executor(self.observer, made, getattr(made, EXECUTOR))
+        setattr(made, EXECUTOR, executor.execute)
+        self._executors[key] = executor
+
+    def _making(self, original: Function) -> Function:
+        def make(manager: Any, *args: Any, **kwargs: Any) -> None:
+            try:
+                original(manager, *args, **kwargs)
+            except BaseException as error:
+                unseen(error)
+                raise
+            if self.loads.open:
+                try:
+                    self._observe(manager)
+                except Exception as error:
+                    self.loads.warn("observe a plugin manager", error)
+
+        return make
+
+    def _unregistering(self, original: Function) -> Function:
+        def unregister(manager: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(manager, *args, **kwargs)
+            except BaseException as error:
+                unseen(error)
+                raise
+            finally:
+                found = self._executors.get(id(manager))
+                if found is not None:
+                    found.forget()
+
+        return unregister
+
+
+def _matcher(patterns: str | Iterable[str]) -> Callable[[str], bool]:
+    wanted = patterns.split(",") if isinstance(patterns, str) else [str(each) for each in patterns]
+    texts = [each.strip() for each in wanted if each.strip()]
+    if not texts:
+        return lambda _name: False
+    matches = re.compile("|".join(map(translate, texts))).match
+    return lambda name: matches(name) is not None

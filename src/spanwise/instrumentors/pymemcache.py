@@ -1,0 +1,214 @@
+"""pymemcache 3.4 and newer: a span and a duration for each call of a server, hits and misses by its answer.
+
+Wraps ``Client``'s methods, which PooledClient, HashClient and RetryingClient call: one span for each request
+to a server, so that a retry is a second one, and a HashClient's ``get_many`` is one for each server.
+
+Against contrib's instrumentor: keys are in no attribute (contrib's ``db.query.text`` holds them, and keys
+hold user names and session ids); no ``network.transport``, which the conventions for databases no longer
+have; ``error.type`` and the error's class are there, its message is not, since it may hold the key;
+``db.operation.batch.size`` and ``db.client.operation.duration`` are; a failure that ``ignore_exc=True`` keeps
+from the application is one here. With OTEL_SEMCONV_STABILITY_OPT_IN asking for old names, contrib's is used.
+
+A set without an answer (``noreply``, pymemcache's default) counts as stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from opentelemetry.metrics import get_meter
+from opentelemetry.trace import SpanKind, get_tracer
+from opentelemetry.util.types import AttributeValue
+
+from spanwise import names
+from spanwise.instrumentors._base import Instrumentor
+from spanwise.instrumentors._cache_calls import CacheCalls, Outcomes, Target, argument
+from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._patches import Patches
+from spanwise.instruments import make
+from spanwise.meters.cache import (
+    ABSENT,
+    DELETE,
+    DELETED,
+    ERROR,
+    GET,
+    HIT,
+    MISS,
+    MOST_NAMES,
+    REFUSED,
+    SET,
+    STORED,
+    caches_of,
+)
+
+__all__ = ["PymemcacheInstrumentor"]
+
+_SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
+_SYSTEM: Final = "memcached"
+
+Arguments = tuple[Any, ...]
+Named = Mapping[str, Any]
+
+
+class PymemcacheInstrumentor(Instrumentor):
+    """Traces pymemcache. Used like any OpenTelemetry instrumentor."""
+
+    library = "pymemcache"
+    since = (3, 4)
+    _observing: _Observing | None = None
+
+    def _instrument(self, **options: Any) -> None:
+        self._observing = observing = _Observing(options)
+
+        def attach(_module: Any) -> None:
+            # The hook stays after uninstrument(), so it asks whether it is still wanted.
+            if self._observing is observing:
+                try:
+                    observing.attach()
+                except Exception as error:
+                    observing.calls.warn("wrap pymemcache", error)
+
+        when_imported("pymemcache", attach)
+
+    def _uninstrument(self) -> None:
+        if self._observing is not None:
+            self._observing.detach()
+        self._observing = None
+
+
+class _Observing:
+    """One `instrument()`."""
+
+    def __init__(self, options: Named) -> None:
+        tracer = get_tracer(__name__, tracer_provider=options.get("tracer_provider"), schema_url=_SCHEMA)
+        meter = get_meter(__name__, meter_provider=options.get("meter_provider"), schema_url=_SCHEMA)
+        self.calls = Calls("pymemcache", tracer, make(meter, names.DB_CLIENT_OPERATION_DURATION))
+        self._caches = caches_of(options.get("meter_provider"))
+        self._targets: dict[Any, Target] = {}
+        self._patches = Patches()
+
+    def attach(self) -> None:
+        from pymemcache.client.base import Client
+
+        wrapping = CacheCalls(self.calls, self._caches, self._target)
+        for name, method in _METHODS.items():
+            original = vars(Client).get(name)
+            if original is not None:
+                # An alias (get_multi) is the method itself, and so has its name.
+                command = original.__name__
+                wrapped = wrapping.wrap(
+                    original, method.operation, method.outcomes, command=command, batch=method.batch
+                )
+                self._patches.put(Client, name, wrapped)
+
+    def detach(self) -> None:
+        self.calls.open = False
+        self._patches.undo()
+        self._caches.forget(_SYSTEM)
+
+    def _target(self, client: Any) -> Target | None:
+        try:
+            server = client.server
+            found = self._targets.get(server)
+            if found is None:
+                found = self._describe(server)
+                if len(self._targets) < MOST_NAMES:
+                    self._targets[server] = found
+        except Exception as error:
+            self.calls.warn("tell which server is called", error)
+            return None
+        return found
+
+    def _describe(self, server: Any) -> Target:
+        attributes: dict[str, AttributeValue] = {names.DB_SYSTEM_NAME: _SYSTEM}
+        if isinstance(server, tuple):
+            attributes |= {names.SERVER_ADDRESS: server[0], names.SERVER_PORT: server[1]}
+            name = f"{server[0]}:{server[1]}"
+        else:  # the path of a socket
+            name = attributes[names.SERVER_ADDRESS] = str(server)
+        return Target(self._caches.tally(_SYSTEM, name), True, SpanKind.CLIENT, attributes)
+
+
+# -- what an answer says ------------------------------------------------------------------------
+
+
+def _got(client: Any, args: Arguments, named: Named, result: Any) -> list[tuple[str, int]]:
+    if _gave_up(client):
+        return [(ERROR, 1)]
+    return [(MISS if result is argument(args, named, 1, "default") else HIT, 1)]
+
+
+def _got_with_token(client: Any, args: Arguments, named: Named, result: Any) -> list[tuple[str, int]]:
+    if _gave_up(client):
+        return [(ERROR, 1)]
+    return [(MISS if result[1] is argument(args, named, 2, "cas_default") else HIT, 1)]
+
+
+def _got_many(client: Any, args: Arguments, named: Named, result: Any) -> list[tuple[str, int]]:
+    asked = len({*argument(args, named, 0, "keys")})
+    if _gave_up(client):
+        return [(ERROR, asked)]
+    found = [(HIT, len(result)), (MISS, asked - len(result))]
+    return [each for each in found if each[1] > 0]
+
+
+def _stored(_client: Any, _args: Arguments, _named: Named, result: Any) -> list[tuple[str, int]]:
+    return [(STORED if result else REFUSED, 1)]
+
+
+def _stored_many(_client: Any, args: Arguments, named: Named, result: Any) -> list[tuple[str, int]]:
+    given = argument(args, named, 0, "values")
+    found = [(STORED, len(given) - len(result)), (REFUSED, len(result))]
+    return [each for each in found if each[1] > 0]
+
+
+def _deleted(_client: Any, _args: Arguments, _named: Named, result: Any) -> list[tuple[str, int]]:
+    return [(DELETED if result else ABSENT, 1)]
+
+
+def _deleted_many(_client: Any, args: Arguments, named: Named, _result: Any) -> list[tuple[str, int]]:
+    return [(DELETED, len(argument(args, named, 0, "keys")))]
+
+
+def _gave_up(client: Any) -> bool:
+    """Whether a failure was kept from the application: the client closes its socket then."""
+    return bool(client.ignore_exc) and client.sock is None
+
+
+def _keys(args: Arguments, named: Named) -> int:
+    keys = argument(args, named, 0, "keys")
+    return len(keys if keys is not None else argument(args, named, 0, "values"))
+
+
+class _Method(NamedTuple):
+    operation: str = ""
+    outcomes: Outcomes | None = None
+    batch: Callable[[Arguments, Named], int] | None = None
+
+
+_GET_MANY: Final = _Method(GET, _got_many, _keys)
+_SET: Final = _Method(SET, _stored)
+_SET_MANY: Final = _Method(SET, _stored_many, _keys)
+_DELETE_MANY: Final = _Method(DELETE, _deleted_many, _keys)
+_METHODS: Final = {
+    "get": _Method(GET, _got),
+    "gets": _Method(GET, _got_with_token),
+    "get_many": _GET_MANY,
+    "get_multi": _GET_MANY,
+    "gets_many": _GET_MANY,
+    "set": _SET,
+    "add": _SET,
+    "replace": _SET,
+    "append": _SET,
+    "prepend": _SET,
+    "cas": _SET,
+    "set_many": _SET_MANY,
+    "set_multi": _SET_MANY,
+    "delete": _Method(DELETE, _deleted),
+    "delete_many": _DELETE_MANY,
+    "delete_multi": _DELETE_MANY,
+    # Neither a lookup nor a change of an entry as a whole.
+    **dict.fromkeys(("incr", "decr", "touch", "stats", "version", "flush_all", "quit"), _Method()),
+}

@@ -1,0 +1,68 @@
+"""The thresholds that hold in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from spanwise import sources
+from spanwise.launched import Launch
+from spanwise.rating import shipped
+from spanwise.rating.verdict import Candidate, critical_beyond, verdicts
+
+__all__ = ["read", "use_shipped"]
+
+# The thresholds' rule whose critical limit makes a SQL statement slow. The Collector counts by the same one.
+DATABASE_RULE = "db.client"
+
+
+def read(launched: Launch, arguments: dict[str, Any]) -> None:
+    """Has the thresholds hold that the settings name: a file's, or those shipped.
+
+    Args:
+        launched: whose settings say which; the file may hold settings itself.
+        arguments: settings given in code, which win over the file's.
+
+    Raises:
+        SpanwiseError: the file cannot be used.
+    """
+    loaded = launched.settings
+    path = Path(loaded.thresholds or "thresholds.yaml")
+    given = path if loaded.thresholds or path.is_file() else None
+    if given is None and not loaded.profile:
+        use_shipped(launched)
+        return
+    from spanwise.rating.edges import edges
+    from spanwise.rating.lowered import candidates
+    from spanwise.rules.model import History
+    from spanwise.thresholds import load as file
+
+    thresholds = file.load(given, loaded.profile)
+    if thresholds.settings:
+        launched.settings = sources.load(arguments, file=thresholds.settings)
+    rules = file.lower(thresholds)
+    _rate_by(launched, candidates(rules))
+    launched.edges = edges(rules)
+    history = next(rule for rule in rules if isinstance(rule, History))
+    launched.history = {"interval": history.interval, "samples": history.samples}
+    launched.describe = lambda: file.summary(thresholds)
+
+
+def use_shipped(launched: Launch) -> None:
+    """Has the shipped thresholds hold."""
+
+    def describe() -> list[str]:
+        from spanwise.thresholds import load as file
+
+        return file.summary(file.load())
+
+    _rate_by(launched, shipped.CANDIDATES)
+    launched.edges = shipped.EDGES
+    launched.history = shipped.HISTORY
+    launched.describe = describe
+
+
+def _rate_by(launched: Launch, rules: tuple[Candidate, ...]) -> None:
+    """Spans, and what the instrumentors call slow, by the same rules."""
+    launched.verdict = verdicts(rules)
+    launched.options["sqlalchemy"] = {"slow_statement": critical_beyond(rules, DATABASE_RULE)}

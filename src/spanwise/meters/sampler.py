@@ -1,0 +1,152 @@
+"""The thread that samples the metrics into their history, and makes the meters of the process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from spanwise.context import suppressed
+from spanwise.meters.history import History
+
+__all__ = ["Sampler"]
+
+_logger = logging.getLogger("spanwise.meters")
+
+# What is not needed for the first requests waits so long: making the meters takes a start 4 ms.
+_AFTER_START = 1.0
+
+
+class Sampler:
+    """Takes a sample at each interval, on a thread of its own: the delivery's may wait for a destination.
+
+    Args:
+        collect: the SDK's MetricsData with cumulative points, as of now; None where there is none.
+        interval: seconds from one sample to the next.
+        history: takes the samples.
+        prepare: called once, soon after the start or, if that comes before, at the end.
+        clock: seconds; never set.
+
+    Attributes:
+        history: as given.
+        interval: as given.
+    """
+
+    def __init__(
+        self,
+        collect: Callable[[], Any],
+        interval: float,
+        history: History,
+        prepare: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.history = history
+        self.interval = interval
+        self._collect = collect
+        self._prepare = prepare
+        self._clock = clock
+        self._listeners: list[Callable[[float], None]] = []
+        self._failed = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._wakeup = threading.Event()
+        self._asked: deque[threading.Event] = deque()
+        self._ended = False
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Starts the thread. At interpreter shutdown, when none can start, does nothing."""
+        thread = threading.Thread(target=self._run, name="spanwise-history", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return
+        self._thread = thread
+
+    def after_fork(self) -> None:
+        """In a forked child: an empty history with a thread of its own."""
+        self._reset()
+        self.history.after_fork()
+        self.begin()
+
+    def end(self) -> None:
+        """Takes no more samples; what was to be prepared is, so that the last collection has it."""
+        self._ended = True
+        self._wakeup.set()
+        self._prepare_once()
+
+    def listen(self, listener: Callable[[float], None]) -> None:
+        """Has a function called after each sample, on this thread, with the sample's time.
+
+        One that raises costs a warning, the first time.
+        """
+        self._listeners.append(listener)
+
+    def refresh(self, timeout: float = 1.0) -> bool:
+        """Takes a sample now, which the next one replaces.
+
+        Not on the calling thread: that may be within a collection, which would wait for itself.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Returns:
+            Whether it came in time. Without, the history tells of the sample before.
+        """
+        thread = self._thread
+        if self._ended or thread is None or not thread.is_alive() or thread is threading.current_thread():
+            return False
+        done = threading.Event()
+        self._asked.append(done)
+        self._wakeup.set()
+        return done.wait(timeout)
+
+    def _run(self) -> None:
+        # Observable instruments of the application may do anything: a database query of theirs is no span.
+        with suppressed():
+            began = self._clock()
+            self._wakeup.wait(min(_AFTER_START, self.interval))
+            self._prepare_once()
+            due = began + self.interval
+            while not self._ended:
+                due = self._turn(due)
+
+    def _turn(self, due: float) -> float:
+        """Waits for the next sample or for somebody who asks for one; returns when the next is due."""
+        if not self._asked:
+            self._wakeup.wait(max(0.0, due - self._clock()))
+        self._wakeup.clear()
+        asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        now = self._clock()
+        if self._ended or (now < due and not asked):
+            return due
+        self._guarded("take a sample", self._sample, now, now >= due)
+        for each in asked:
+            each.set()
+        if now < due:
+            return due
+        for listener in list(self._listeners):
+            self._guarded("tell of a sample", listener, now)
+        # From now, not from when it was due: a machine that slept must not catch up.
+        return now + self.interval
+
+    def _sample(self, now: float, keep: bool) -> None:
+        self.history.take(self._collect(), now, keep=keep)
+
+    def _prepare_once(self) -> None:
+        # Taken before it is called: a fork in the middle must not make the child's meters twice.
+        prepare, self._prepare = self._prepare, None
+        if prepare is not None:
+            self._guarded("make the meters of the process", prepare)
+
+    def _guarded(self, doing: str, function: Callable[..., None], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except Exception as error:
+            level = logging.DEBUG if self._failed else logging.WARNING
+            self._failed = True
+            _logger.log(level, "could not %s: %r", doing, error)

@@ -1,0 +1,111 @@
+"""Makes the providers of the three signals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+
+from spanwise import components, names
+from spanwise.deliver import exporters, selfmetrics
+from spanwise.deliver.pipeline import Pipeline, destination
+from spanwise.errors import SpanwiseError
+from spanwise.launched import Launch
+from spanwise.meters import standard
+from spanwise.meters.provider import MeterProvider
+from spanwise.settings import Settings
+from spanwise.spans.provider import TracerProvider
+
+__all__ = ["exporter_names", "start_logs", "start_metrics", "start_traces"]
+
+_logger = logging.getLogger("spanwise")
+
+
+def start_traces(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
+    """Makes and sets the tracer provider; returns what ends it."""
+    provider = TracerProvider(
+        resource=described,
+        shutdown_on_exit=False,
+        sampler=components.sampler(),
+        id_generator=components.id_generator(),
+        verdict=launched.verdict,
+    )
+    if pipeline.span_processor is not None:
+        provider.add_span_processor(pipeline.span_processor)
+    for exporter in _others(launched, "traces"):
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return provider.shutdown
+
+
+def start_logs(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
+    """Makes and sets the logger provider; returns what ends it."""
+    from opentelemetry._logs import set_logger_provider
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+    provider = LoggerProvider(resource=described, shutdown_on_exit=False)
+    if pipeline.log_processor is not None:
+        provider.add_log_record_processor(pipeline.log_processor)
+    for exporter in _others(launched, "logs"):
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    set_logger_provider(provider)
+    return provider.shutdown
+
+
+def start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
+    """Makes and sets the meter provider, the meters and their history; returns what ends it."""
+    readers: list[MetricReader] = [] if pipeline.metric_reader is None else [pipeline.metric_reader]
+    for exporter in _others(launched, "metrics"):
+        if isinstance(exporter, MetricReader):
+            readers.append(exporter)
+        else:
+            interval = launched.settings.metric_interval
+            readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
+    sampling = pipeline.sampling() if launched.history["samples"] else None
+    if sampling is not None and sampling not in readers:
+        readers.append(sampling)
+    views = [
+        View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries=edges))
+        for name, edges in launched.edges.items()
+    ]
+    provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False, views=views)
+    metrics.set_meter_provider(provider)
+    if readers:
+        selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
+    of_process = bool(readers) and launched.settings.process_meters
+    collect = None if sampling is None else sampling.sample
+    launched.sampler = standard.sampler(provider, collect, launched.history, of_process=of_process)
+    if launched.sampler is not None:
+        pipeline.companions.append(launched.sampler)
+    return provider.shutdown
+
+
+def exporter_names(loaded: Settings, signal: str) -> Sequence[str]:
+    """The exporters that a signal goes to."""
+    chosen: Sequence[str] = getattr(loaded, f"{signal}_exporter")
+    return [name for name in chosen if name != "none"]
+
+
+def _others(launched: Launch, signal: str) -> list[Any]:
+    """The signal's exporters besides our own delivery. One that cannot be made costs one error."""
+    made = []
+    exporter = launched.settings.exporter(signal)
+    for name in exporter_names(launched.settings, signal):
+        if exporters.own_signal(name, exporter):
+            launched.destinations.append(f"{signal}: {destination(exporter, signal).url}")
+            continue
+        try:
+            made.append(exporters.make(signal, name, exporter))
+            launched.destinations.append(f"{signal}: {exporters.address(name, exporter)}")
+        except SpanwiseError as error:
+            _logger.error("%s do not go to %s: %s", signal, name, error)
+            launched.destinations.append(f"{signal}: NOT to {name}: {error}")
+    return made

@@ -1,0 +1,145 @@
+"""``alerts: {handlers: …}``: who is told. A list of names, or what each needs by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from spanwise.errors import ThresholdsError
+from spanwise.rules.alerting import SEVERITIES, Handler
+from spanwise.thresholds.document import Node, suggestion
+from spanwise.thresholds.shapes import shape
+
+__all__ = ["read_handlers"]
+
+# Nothing that any reader of the address could take for more than an address: no quotes, no blanks, no
+# braces (Alertmanager reads some addresses as templates), no `$`.
+_URL = re.compile(
+    r"https?://[A-Za-z0-9.\-_\[\]:]+(?:/[A-Za-z0-9.\-_~!&()*+,;=:@%/]*)?(?:\?[A-Za-z0-9.\-_~!&()*+,;=:@%/?]*)?"
+)
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_FILE = re.compile(r"[A-Za-z0-9._/@+-][A-Za-z0-9._/@+ -]{0,254}")
+
+
+def _url(node: Node) -> str:
+    text = node.text("a URL")
+    if not _URL.fullmatch(text):
+        raise node.error(
+            f"{text[:60]!r} is no URL that can be called",
+            "Write it as https://host/path; percent-encode what is not a letter, a digit or one of -._~/",
+        )
+    return text
+
+
+def _key(node: Node) -> str:
+    text = node.text("an integration key")
+    if not _KEY.fullmatch(text):
+        raise node.error("an integration key has letters, digits, - and _ only")
+    return text
+
+
+_ADDRESSES: Final[dict[str, Callable[[Node], str] | None]] = {
+    "log": None,
+    "webhook": _url,
+    "slack": _url,
+    "pagerduty": _key,
+}
+"""By a handler's type: what reads its address; None where it has none. A new type is a line here."""
+
+_ADDRESS: Final = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"file": {"type": "string", "description": "the file that holds the address"}},
+            "required": ["file"],
+            "additionalProperties": False,
+        },
+    ]
+}
+_SCHEMA_OF_ONE: Final[dict[str, Any]] = {
+    "type": ["object", "null"],
+    "properties": {
+        **{each: _ADDRESS if reader else {"type": ["object", "null"]} for each, reader in _ADDRESSES.items()},
+        "severities": {"type": "array", "items": {"enum": list(SEVERITIES)}},
+    },
+    "additionalProperties": False,
+}
+
+
+@shape(
+    anyOf=[
+        {"type": "array", "items": {"enum": [each for each, reader in _ADDRESSES.items() if not reader]}},
+        {"type": "object", "additionalProperties": _SCHEMA_OF_ONE},
+    ]
+)
+def read_handlers(node: Node) -> tuple[Handler, ...]:
+    """The handlers, by name.
+
+    Raises:
+        ThresholdsError: one is not known, lacks its address, or has one that cannot be used.
+    """
+    if isinstance(node.value, list):
+        found = {}
+        for each in node.value:
+            name = each.text("a handler's name")
+            if name not in _ADDRESSES:
+                raise each.error(f"there is no handler {name!r}", suggestion(name, _ADDRESSES))
+            if _ADDRESSES[name]:
+                raise each.error(
+                    f"{name} needs an address",
+                    f"Write handlers: {{{name}: {{{name}: …}}}}, a mapping by name",
+                )
+            found[name] = Handler(name, name)
+        return tuple(found[name] for name in sorted(found))
+    handlers = node.mapping("handlers as a list or by name")
+    return tuple(_one(name, each) for name, each in sorted(handlers.items()))
+
+
+def _one(name: str, node: Node) -> Handler:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
+        raise node.error(f"{name[:60]!r} cannot be a handler's name", "Use letters, digits, - . and _")
+    given = node.mapping("what the handler needs, such as {webhook: https://…}")
+    for key, each in given.items():
+        if key != "severities" and key not in _ADDRESSES:
+            raise ThresholdsError(
+                f"{name}: a handler has no {key!r}",
+                where=each.key_place,
+                fix=suggestion(key, [*_ADDRESSES, "severities"]),
+            )
+    types = [key for key in given if key in _ADDRESSES] or ([name] if name in _ADDRESSES else [])
+    if len(types) != 1:
+        raise node.error(
+            f"{name} does not say what it is" if not types else f"{name} is two things",
+            f"Give one of: {', '.join(_ADDRESSES)}",
+        )
+    severities = _severities(given["severities"]) if "severities" in given else SEVERITIES
+    (kind,) = types
+    read = _ADDRESSES[kind]
+    if read is None:
+        return Handler(name, kind, severities=severities)
+    if kind not in given:
+        raise node.error(f"{name} needs an address", f"Write {name}: {{{kind}: …}}")
+    address = given[kind]
+    if not isinstance(address.value, dict):
+        return Handler(name, kind, read(address), severities=severities)
+    if list(address.value) != ["file"]:
+        raise address.error(f"{name}: expected an address, or {{file: where it is}}, found {address.found}")
+    where = address.value["file"]
+    path = where.text("a file's path")
+    if not _FILE.fullmatch(path):
+        raise where.error(f"{path[:60]!r} is no path", "Use letters, digits, blanks and ._/@+-")
+    return Handler(name, kind, file=path, severities=severities)
+
+
+def _severities(node: Node) -> tuple[str, ...]:
+    said = []
+    for each in node.sequence("a list such as [critical]"):
+        word = each.text("a severity")
+        if word not in SEVERITIES:
+            raise each.error(f"{word!r} is no severity", suggestion(word, SEVERITIES))
+        said.append(word)
+    if not said:
+        raise node.error("a handler that is told of nothing", "Remove it, or name a severity")
+    return tuple(each for each in SEVERITIES if each in said)

@@ -1,0 +1,113 @@
+"""`spanwise plugins`: what a console has of plugins, asked over HTTP or read from its file."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from spanwise import names
+from spanwise.commands.plugins import plugins
+from spanwise.console.server import RunningConsole, start
+from spanwise.errors import SpanwiseError
+
+TOKEN = "unit-test-token-0123456789"
+MS = 1_000_000
+
+
+def span(number: int, milliseconds: int, failed: bool = False, **attributes: Any) -> dict[str, Any]:
+    kinds = {str: "stringValue", float: "doubleValue", int: "intValue"}
+    found = {
+        getattr(names, key): {kinds[type(value)]: str(value) if type(value) is int else value}
+        for key, value in attributes.items()
+    }
+    return {
+        "traceId": f"{1:032x}",
+        "spanId": f"{number:016x}",
+        "name": "price",
+        "startTimeUnixNano": str(10**18),
+        "endTimeUnixNano": str(10**18 + milliseconds * MS),
+        "status": {"code": 2} if failed else {},
+        "attributes": [{"key": key, "value": value} for key, value in found.items()],
+    }
+
+
+PRICING = {"PLUGIN_PROJECT": "store", "PLUGIN_NAME": "[b]pricing"}
+SPANS = [
+    span(1, 30, **PRICING, PLUGIN_HOOK="price"),
+    span(2, 10, failed=True, **PRICING, PLUGIN_HOOK="price"),
+    span(3, 1_500, **PRICING, PLUGIN_LOAD_MEMORY=52_400_000),
+    span(4, 900, PLUGIN_PROJECT="store", PLUGIN_NAME="wrapper", PLUGIN_HOOK="price", PLUGIN_OWN_TIME=0.002),
+    span(5, 900, PLUGIN_PROJECT="store", PLUGIN_HOOK="price"),  # the hook call, no plugin's
+    span(6, 1),
+]
+
+
+def send(console: RunningConsole, *spans: dict[str, Any]) -> None:
+    resource = {"attributes": [{"key": names.SERVICE_NAME, "value": {"stringValue": "shop"}}]}
+    body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": list(spans)}]}]}
+    request = urllib.request.Request(
+        f"{console.otlp_endpoint}/v1/traces", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.status == 200
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[RunningConsole]:
+    with start(tmp_path / "console.duckdb", port=0, token=TOKEN) as running:
+        yield running
+
+
+def told(*arguments: str) -> list[list[str]]:
+    """The table's cells, row by row."""
+    runner = CliRunner(env={"COLUMNS": "200"})
+    output = runner.invoke(plugins, arguments, catch_exceptions=False).output
+    rows = [line.strip("│").split("│") for line in output.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in row] for row in rows] or [[output]]
+
+
+EXPECTED = [
+    ["shop", "store", "[b]pricing", "2", "1", "20 ms", "30 ms", "1.50 s", "52.4 MB"],
+    ["shop", "store", "wrapper", "1", "0", "2 ms", "2 ms", "–", "–"],
+]
+
+
+def test_it_asks_a_running_console_and_reads_the_file_of_one_that_ended(
+    console: RunningConsole, tmp_path: Path
+) -> None:
+    assert "No plugin has been seen" in told("--console", console.url)[0][0]
+    send(console, *SPANS)
+    assert told("--console", console.url) == EXPECTED
+    console.stop()
+    assert told("--database", str(tmp_path / "console.duckdb")) == EXPECTED
+
+
+def test_what_cannot_be_asked_says_what_to_do(console: RunningConsole) -> None:
+    with pytest.raises(SpanwiseError, match="token"):
+        told("--console", console.otlp_endpoint)
+    with pytest.raises(SpanwiseError, match="no console's address"):
+        told("--console", "localhost:4318")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(SpanwiseError, match=f"no console answers.*:{port}.*spanwise console"):
+        told("--console", f"http://127.0.0.1:{port}/")
+
+
+def test_figures_that_are_none_and_hostile_names_do_no_harm(console: RunningConsole) -> None:
+    send(
+        console,
+        span(1, 1, PLUGIN_NAME="nan", PLUGIN_HOOK="x", PLUGIN_OWN_TIME=1e308),
+        span(2, 1, PLUGIN_NAME="text", PLUGIN_LOAD_MEMORY="much"),
+        span(3, 1, PLUGIN_NAME="'; drop table spans; --", PLUGIN_HOOK="x"),
+    )
+    found = {row[2]: row for row in told("--console", console.url)}
+    assert found["text"][8] == "–"
+    assert found["nan"][5] == "–"
+    assert found["'; drop table spans; --"][3] == "1"
