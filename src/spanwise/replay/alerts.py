@@ -7,8 +7,7 @@ are exact, where Prometheus stretches what it scraped to the window: see ``spanw
 A quantile is above a limit exactly where more than the rest of the measurements are, so that no buckets are
 needed; the figure told is their share.
 
-What is held: a count by rule, service and slice of time, at most SLICES_MOST of them (some 100 MB). A slice
-is 15 s, or less where a window asks for it.
+What is held: a count by rule, service and slice of time. A slice is 15 s, or less where a window asks for it.
 """
 
 from __future__ import annotations
@@ -22,43 +21,17 @@ from typing import Any, Final
 from spanwise.rating.verdict import Verdict
 from spanwise.replay.ratings import GOOD
 from spanwise.replay.series import NotInTraces, Tally, tally
+from spanwise.replay.slices import SLICES_MOST, Alert, Room, Slices, states
 from spanwise.replay.spans import KINDS, Span
 from spanwise.rules.model import MetricRule
 
-__all__ = ["SLICES_MOST", "STEP", "Alert", "Alerts"]
+__all__ = ["STEP", "Alerts"]
 
 STEP: Final = 15_000_000_000
 """Nanoseconds from one look at a rule's condition to the next."""
 
-SLICES_MOST: Final = 1_000_000
-
 # A slice must not be so short that a window needs thousands of them.
 _SHORTEST: Final = 1_000_000_000
-
-Slices = dict[int, int]
-
-
-@dataclass(frozen=True)
-class Alert:
-    """One alert that would have fired.
-
-    Attributes:
-        rule: the rule's name.
-        severity: ``warning`` or ``critical``.
-        service: whose measurements they are; empty where the spans name none.
-        since, fired: nanoseconds since the epoch: when the condition began to hold, and when it had for long
-            enough.
-        resolved: when it ceased to hold; None where it held at the last span.
-        worst: the highest figure while it held: a share, a count; for a quantile, the share beyond the limit.
-    """
-
-    rule: str
-    severity: str
-    service: str
-    since: int
-    fired: int
-    resolved: int | None
-    worst: float
 
 
 @dataclass(frozen=True)
@@ -87,14 +60,12 @@ class Alerts:
 
     Attributes:
         unanswered: (rule's name, why spans do not answer it), each once.
-        uncounted: measurements that found no room any more: alerts may be missing.
     """
 
     def __init__(
         self, rules: tuple[MetricRule, ...], dimensions: tuple[str, ...], slices: int = SLICES_MOST
     ) -> None:
-        self._room = slices
-        self.uncounted = 0
+        self._room = Room(slices)
         self.unanswered: list[tuple[str, str]] = []
         self._watched: list[_Watched] = []
         self._last = 0
@@ -111,6 +82,11 @@ class Alerts:
         self._plain = [[each for each in asked if each[0].kind in (None, kind)] for kind in range(len(KINDS))]
         self._rated = [each for each in self._counts.items() if each not in asked]
 
+    @property
+    def uncounted(self) -> int:
+        """Measurements that found no room: alerts may be missing."""
+        return self._room.uncounted
+
     def add(self, span: Span, verdict: Verdict | None, service: str, resource: Mapping[str, Any]) -> None:
         """Counts a span.
 
@@ -122,7 +98,7 @@ class Alerts:
         """
         for each, counts in self._plain[span.kind]:
             if each.holds(span, service, resource):
-                self._count(each.resolution, counts[service], span.end)
+                self._room.count(counts[service], each.resolution, span.end)
         if verdict is not None and verdict.rating != GOOD:
             for each, counts in self._rated:
                 if (
@@ -131,20 +107,9 @@ class Alerts:
                     and each.kind in (None, span.kind)
                     and each.holds(span, service, resource)
                 ):
-                    self._count(each.resolution, counts[service], span.end)
+                    self._room.count(counts[service], each.resolution, span.end)
         if span.end > self._last:
             self._last = span.end
-
-    def _count(self, resolution: int, slices: Slices, end: int) -> None:
-        # A span that ends exactly when it is looked is seen.
-        number = -(-end // resolution)
-        if number in slices:
-            slices[number] += 1
-        elif self._room > 0:
-            self._room -= 1
-            slices[number] = 1
-        else:
-            self.uncounted += 1
 
     def fired(self) -> Iterator[Alert]:
         """The alerts, by rule, severity and service, each in the order of time."""
@@ -152,30 +117,10 @@ class Alerts:
             rest = watched.below or watched.above
             for service in sorted(self._counts[rest].keys() | self._counts[watched.above].keys()):
                 above = self._counts[watched.above].get(service, {})
-                yield from self._of(watched, service, above, self._counts[rest].get(service, {}))
-
-    def _of(self, watched: _Watched, service: str, above: Slices, below: Slices) -> Iterator[Alert]:
-        rule, since, fired, worst, previous = watched.rule, None, None, 0.0, None
-        for now, figure in _figures(watched, above, below, self._last):
-            # Between two looks at which there is nothing to see, nothing holds.
-            gone = previous is not None and now - previous > STEP
-            if fired is not None and since is not None and (gone or figure is None):
-                resolved = previous + STEP if gone and previous is not None else now
-                yield Alert(rule.name, rule.severity, service, since, fired, resolved, worst)
-            if gone or figure is None:
-                since = fired = None
-                worst = 0.0
-            if figure is not None:
-                since = now if since is None else since
-                worst = max(worst, figure)
-                if fired is None and now - since >= rule.hold:
-                    fired = now
-            previous = now
-        if fired is not None and since is not None and previous is not None:
-            over = previous + STEP <= self._last
-            yield Alert(
-                rule.name, rule.severity, service, since, fired, previous + STEP if over else None, worst
-            )
+                figures = _figures(watched, above, self._counts[rest].get(service, {}), self._last)
+                rule = watched.rule
+                for since, fired, resolved, worst in states(figures, STEP, rule.hold, self._last):
+                    yield Alert(rule.name, rule.severity, service, since, fired, resolved, worst)
 
 
 def _watch(rule: MetricRule, dimensions: tuple[str, ...]) -> _Watched:

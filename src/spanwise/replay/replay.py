@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from spanwise import names
 from spanwise.rating.verdict import Verdict
-from spanwise.replay.alerts import Alert, Alerts
+from spanwise.replay.alerts import Alerts
+from spanwise.replay.objectives import Objectives
 from spanwise.replay.ratings import judge
 from spanwise.replay.sampling import Kept, TailSampling
+from spanwise.replay.slices import Alert
 from spanwise.replay.spans import Batch
 from spanwise.replay.suggest import Suggestions
-from spanwise.rules.model import RATINGS, MetricRule, Rule, Sampling, SpanRule
+from spanwise.rules.model import RATINGS, MetricRule, Objective, Rule, Sampling, SpanRule
 
 __all__ = ["Outcome", "Replay"]
 
@@ -26,7 +28,7 @@ class Outcome:
         unruled: those that no rule is about.
         first, last: when the first span began and the last one ended, in nanoseconds; 0 without spans.
         ratings: spans by rating, best first, by rule.
-        alerts: the alerts that would have fired, by rule, severity and service.
+        alerts: the alerts that would have fired, by rule, severity and service; then those of objectives.
         unanswered: (rule's name, why it cannot be told from traces).
         uncounted: measurements that found no room: alerts may be missing.
         traces: all traces, their spans and bytes.
@@ -64,6 +66,7 @@ class Replay:
         self._rules = [rule for rule in rules if isinstance(rule, SpanRule)]
         self._judge = judge(rules)
         self._alerts = Alerts(tuple(rule for rule in rules if isinstance(rule, MetricRule)), dimensions)
+        self._objectives = Objectives(tuple(rule for rule in rules if isinstance(rule, Objective)))
         self._rule = next(rule for rule in rules if isinstance(rule, Sampling))
         self._sampling = TailSampling(self._rule)
         self._suggestions = suggestions
@@ -89,6 +92,7 @@ class Replay:
             verdict = self._judge(span.name, span.kind, attributes, span.end - span.start)
             said.append(verdict)
             self._alerts.add(span, verdict, service, batch.resource)
+            self._objectives.add(span, verdict, service)
             self._sampling.add(span, verdict.rating if verdict is not None else None)
             if verdict is not None and self._suggestions is not None:
                 self._suggestions.add(span, verdict.rule)
@@ -112,9 +116,9 @@ class Replay:
             first=self._first,
             last=self._last,
             ratings=ratings,
-            alerts=tuple(self._alerts.fired()),
+            alerts=(*self._alerts.fired(), *self._objectives.fired()),
             unanswered=tuple(self._alerts.unanswered),
-            uncounted=self._alerts.uncounted,
+            uncounted=self._alerts.uncounted + self._objectives.uncounted,
             traces=self._sampling.total,
             kept=self._sampling.policies,
             baseline=self._rule.baseline,

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from spanwise.replay.alerts import Alert
 from spanwise.replay.replay import Outcome
 from spanwise.replay.sampling import Kept
+from spanwise.replay.slices import Alert
 from spanwise.replay.spans import Losses
-from spanwise.rules.model import RATINGS, MetricRule, Rule
+from spanwise.rules.model import RATINGS, MetricRule, Objective, Rule
 
 __all__ = ["as_plain", "as_text"]
 
@@ -59,7 +59,7 @@ def as_text(outcome: Outcome, rules: Sequence[Rule]) -> str:
         *_ratings(outcome),
         "",
         "Alerts",
-        *_alerts(outcome, [rule for rule in rules if isinstance(rule, MetricRule)]),
+        *_alerts(outcome, rules),
         "",
         "Tail sampling",
         *_sampling(outcome),
@@ -82,16 +82,17 @@ def _ratings(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _alerts(outcome: Outcome, rules: list[MetricRule]) -> list[str]:
-    forms = {rule.name: rule for rule in rules}
+def _alerts(outcome: Outcome, rules: Sequence[Rule]) -> list[str]:
+    metrics = {rule.name: rule for rule in rules if isinstance(rule, MetricRule)}
+    objectives = {rule.name for rule in rules if isinstance(rule, Objective)}
     rows = [
         [
-            _printable(alert.rule),
+            _printable(alert.rule) + (f", {_hours(alert.budget)} of its budget" if alert.budget else ""),
             alert.severity,
             _printable(alert.service),
             _time(alert.fired),
             _time(alert.resolved) if alert.resolved is not None else "still firing",
-            _worst(alert, forms[alert.rule]),
+            _worst(alert, None if alert.budget else metrics[alert.rule]),
         ]
         for alert in outcome.alerts
     ]
@@ -99,7 +100,10 @@ def _alerts(outcome: Outcome, rules: list[MetricRule]) -> list[str]:
     if not rows:
         lines.append("  none would have fired")
     unanswered = {name for name, _ in outcome.unanswered}
-    quiet = sorted({rule.name for rule in rules} - unanswered - {alert.rule for alert in outcome.alerts})
+    fired = {alert.rule for alert in outcome.alerts if not alert.budget}
+    burnt = {alert.rule for alert in outcome.alerts if alert.budget}
+    quiet = sorted(metrics.keys() - unanswered - fired)
+    quiet += [f"{name}'s budget" for name in sorted(objectives - burnt)]
     if quiet:
         lines.append(f"  quiet: {', '.join(quiet)}")
     if unanswered:
@@ -109,7 +113,13 @@ def _alerts(outcome: Outcome, rules: list[MetricRule]) -> list[str]:
     return lines
 
 
-def _worst(alert: Alert, rule: MetricRule) -> str:
+def _hours(nanoseconds: int) -> str:
+    return f"{nanoseconds / 3_600_000_000_000:g} h"
+
+
+def _worst(alert: Alert, rule: MetricRule | None) -> str:
+    if rule is None:
+        return f"{alert.worst * 100:.3g} % missed"
     if rule.form == "increase":
         return f"{alert.worst:,.0f}"
     return f"{alert.worst * 100:.3g} %" + (" beyond the limit" if rule.quantile is not None else "")

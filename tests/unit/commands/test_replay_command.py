@@ -29,6 +29,7 @@ MINE = """
 version: 1
 spans:
   checkout: {match: {http.route: /checkout}, good: 100ms, acceptable: 200ms, poor: 300ms}
+objectives: {checkout: {good: 99%, over: 30d}}
 sampling: {keep: [error, critical], baseline: 0%}
 profiles:
   all: {sampling: {baseline: 100%}}
@@ -107,6 +108,13 @@ def test_an_alert_that_would_have_fired_is_told_with_its_times(file: Path, tmp_p
         ["http_errors", severity, "shop", "2023-11-14", "22:15:30", "still", "firing", "50", "%"]
         for severity in ("critical", "warning")
     ]
+    # Each of the 60 checkouts misses: every window of the objective says so, from the first minute on.
+    budgets = [line.split() for line in done.stdout.splitlines() if line.startswith("  checkout, ")]
+    assert [line[1:6] for line in budgets] == [
+        [hours, "h", "of", "its", "budget"] for hours in ("1", "6", "24", "72")
+    ]
+    assert all(line[-5:] == ["still", "firing", "100", "%", "missed"] for line in budgets)
+    assert "preload's budget" in done.stdout
 
 
 def test_json_has_it_all(file: Path, traces: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from spanwise import names
 from spanwise.rating.verdict import Verdict
-from spanwise.replay.alerts import STEP, Alert, Alerts
+from spanwise.replay.alerts import STEP, Alerts
+from spanwise.replay.slices import Alert
 from spanwise.replay.spans import ERROR, Span
 from spanwise.rules.model import MetricRule, Series
 from spanwise.thresholds.load import load, lower
