@@ -28,7 +28,7 @@ from spanwise.replay.ratings import GOOD
 from spanwise.replay.replay import Outcome, Replay
 from spanwise.replay.sources import read_file
 from spanwise.replay.spans import Losses
-from spanwise.rules.model import Match, MetricRule, Rule, Sampling, Series, SpanRule
+from spanwise.rules.model import Burn, Match, MetricRule, Objective, Rule, Sampling, Series, SpanRule
 from spanwise.thresholds.load import load, lower
 
 pytestmark = pytest.mark.real
@@ -146,11 +146,18 @@ def test_the_collector_keeps_and_counts_what_replay_says(sink: Sink, tmp_path: P
         "route": (("http.route", "/a"), ("span.name", "GET /a")),
         "status": (("http.response.status_code", "500"),),
     }
+    hours, of = 3_600_000_000_000, Series(calls.name, calls.unit, "counter")
     rules: tuple[Rule, ...] = (
         slow,
         *(counted(name, *labels) for name, labels in watched.items()),
+        Objective("aim", "slow", 0.999, 0.001, hours, of, of, (Burn(hours, hours, "1", 0.0, "warning"),)),
         Sampling(("error", "critical"), 10.0, 1_000_000_000),
     )
+    # What the Collector marks for an objective, and as missed.
+    watched |= {
+        "total": ((names.OBJECTIVE, "slow"),),
+        "missed": ((names.OBJECTIVE, "slow"), (names.OBJECTIVE_MET, "false")),
+    }
     random = Random(SEED)
     sent = [
         Sent(
@@ -210,8 +217,11 @@ def test_the_collector_keeps_and_counts_what_replay_says(sink: Sink, tmp_path: P
     assert sum(sizes[span["span_id"]] for span in sink.spans()) == sum(
         each.size for each in outcome.kept.values()
     )
-    counts = {alert.rule: int(alert.worst) for alert in outcome.alerts}
-    assert counts == {name: real[name] for name in watched}
+    counts = {alert.rule: int(alert.worst) for alert in outcome.alerts if not alert.budget}
+    assert counts == {name: real[name] for name in counts}
+    assert len(counts) == 5
+    (aim,) = (alert for alert in outcome.alerts if alert.budget)
+    assert aim.worst == real["missed"] / real["total"]
 
 
 def test_what_the_file_exporter_writes_is_read(tmp_path: Path) -> None:
