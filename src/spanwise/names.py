@@ -617,6 +617,10 @@ SPAN_METRICS_DURATION: Final = Metric(
     "traces.span.metrics.duration", "s", "Duration of spans.", "collector", "histogram"
 )
 SPAN_METRICS_NAMESPACE: Final = "traces.span.metrics"
+# Its own labels. In a thresholds file's match the first two are what a span itself has.
+SPAN_METRICS_KIND: Final = "span.kind"
+SPAN_METRICS_SPAN: Final = "span.name"
+SPAN_METRICS_STATUS: Final = "status.code"
 
 # -- circuit breakers (ours) ---------------------------------------------------------------------
 # There are no conventions for breakers. A state as an attribute with one series each follows hw.status.

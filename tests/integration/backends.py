@@ -90,8 +90,8 @@ class Collector:
 
 
 @contextlib.contextmanager
-def collector(tmp: Path, environ: Mapping[str, str]) -> Iterator[Collector]:
-    """The Collector as it is deployed: the generated gateway file, ports by environment variable."""
+def collector(tmp: Path, environ: Mapping[str, str], config: Path = GATEWAY) -> Iterator[Collector]:
+    """The Collector as it is deployed: a generated gateway file, ports by environment variable."""
     program = need("otelcol", _BUILD)
     ports = {name: free_port() for name in ("grpc", "http", "prometheus", "health", "telemetry")}
     storage = tmp / "collector-storage"
@@ -106,7 +106,7 @@ def collector(tmp: Path, environ: Mapping[str, str]) -> Iterator[Collector]:
         "SPANWISE_STORAGE_DIR": str(storage),
     }
     with running(
-        [program, "--config", str(GATEWAY)],
+        [program, "--config", str(config)],
         tmp / "collector.log",
         lambda: answers(f"http://127.0.0.1:{ports['health']}"),
         env={**own, **environ},

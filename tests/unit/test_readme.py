@@ -63,6 +63,9 @@ ELSEWHERE = {
     "pip install 'spanwise[console]'": "tests/integration/test_wheel.py",
     "spanwise run python app.py": "tests/integration/test_launch.py",
     "spanwise console": "tests/unit/console/test_console_server.py",
+    "spanwise thresholds replay thresholds.yaml --traces traces.jsonl": (
+        "tests/unit/commands/test_replay_command.py"
+    ),
     "docker compose up --build": "tests/integration/test_compose.py",
     "benchmarks/run": "tests/unit/benchmarks",
 }

@@ -1,4 +1,4 @@
-"""``spanwise thresholds``: checks a thresholds file, shows what holds, writes the schema for editors."""
+"""``spanwise thresholds``: checks a thresholds file, shows what holds, writes the schema, replays traces."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from spanwise import sources
+from spanwise.commands.replay import replay
 from spanwise.errors import ThresholdsError
 from spanwise.thresholds.load import load
 from spanwise.thresholds.model import Entry
@@ -19,7 +20,10 @@ _PROFILE = click.option("--profile", help="A profile, over the file's own.")
 
 @click.group()
 def thresholds() -> None:
-    """Check a thresholds file; show what holds; write its schema."""
+    """Check a thresholds file; show what holds; write its schema; replay recorded traces."""
+
+
+thresholds.add_command(replay)
 
 
 @thresholds.command()

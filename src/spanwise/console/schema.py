@@ -15,9 +15,11 @@ from spanwise.errors import ConfigurationError
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["COLUMN_TYPES", "TABLES", "open_database"]
+__all__ = ["COLUMN_TYPES", "TABLES", "open_database", "open_for_reading"]
 
 _VERSION: Final = 1
+_OTHER_FILE: Final = "Name another file with --database"
+_CONSOLE_S: Final = "Name the console's database"
 
 TABLES: Final[dict[str, type[SpanRow] | type[PointRow] | type[LogRow]]] = {
     "spans": SpanRow,
@@ -50,16 +52,48 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
     Raises:
         ConfigurationError: the file is open elsewhere, is no DuckDB file, or was written by another version.
     """
-    import duckdb
-
     place = str(path)
     if place != ":memory:":
         path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _connect(place, "Stop the other console or name another file with --database", _OTHER_FILE)
+    try:
+        _create(connection, place)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open the console's file, which is there, and change nothing in it.
+
+    Raises:
+        ConfigurationError: as :func:`open_database`.
+    """
+    import duckdb
+
+    place = str(path)
+    connection = _connect(place, "Stop the console meanwhile", _CONSOLE_S, read_only=True)
+    try:
+        found = connection.execute("select version from console_schema").fetchall()
+    except duckdb.Error:
+        found = []
+    if found != [(_VERSION,)]:
+        connection.close()
+        said = f"has schema version {found[0][0]}, this reads {_VERSION}" if found else "is not the console's"
+        raise ConfigurationError(f"The database {said}", where=place, fix=f"{_CONSOLE_S}.")
+    return connection
+
+
+def _connect(place: str, if_open: str, if_bad: str, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
     try:
         # Two threads: enough for one page, and an application shares this machine.
         # No extension is fetched from the network, whatever a query names.
-        connection = duckdb.connect(
+        return duckdb.connect(
             place,
+            read_only=read_only,
             config={
                 "threads": "2",
                 "memory_limit": "1GB",
@@ -71,19 +105,13 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
             raise ConfigurationError(
                 "The database is open in another process",
                 where=place,
-                fix="Stop the other console or name another file with --database.",
+                fix=f"{if_open}.",
             ) from None
         raise ConfigurationError(
             "The database cannot be opened",
             where=place,
-            fix=f"Name another file with --database. DuckDB says: {_first_line(error)}",
+            fix=f"{if_bad}. DuckDB says: {_first_line(error)}",
         ) from None
-    try:
-        _create(connection, place)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@ the match of the shipped entry of its name."""
 
 from __future__ import annotations
 
+from spanwise import names
 from spanwise.rules.model import SPAN_KINDS, AttributeMatch, Match, Scalar, SpanRule
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node, suggestion
@@ -12,7 +13,7 @@ from spanwise.thresholds.shapes import shape
 __all__ = ["KIND"]
 
 # Everything else in a match is an attribute's name.
-_KIND, _NAME, _PRESENT = "span.kind", "span.name", "*"
+_KIND, _NAME, _PRESENT = names.SPAN_METRICS_KIND, names.SPAN_METRICS_SPAN, "*"
 _INT64 = 1 << 63
 
 
