@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from importlib.metadata import entry_points
 from typing import Any
 
-from opentelemetry.environment_variables import OTEL_PYTHON_ID_GENERATOR
+from opentelemetry.environment_variables import OTEL_PROPAGATORS, OTEL_PYTHON_ID_GENERATOR
 from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 
-__all__ = ["id_generator", "sampler"]
+__all__ = ["id_generator", "propagators", "sampler"]
 
 _logger = logging.getLogger("spanwise")
 
@@ -48,6 +49,29 @@ def id_generator() -> IdGenerator | None:
         return None
     cls = _load("opentelemetry_id_generator", name, OTEL_PYTHON_ID_GENERATOR)
     return cls() if isinstance(cls, type) and issubclass(cls, IdGenerator) else None
+
+
+def propagators() -> None:
+    """Leaves out of ``OTEL_PROPAGATORS`` what is not installed.
+
+    The API raises where it is imported for one that it does not find: nothing that propagates could be
+    observed then.
+    """
+    asked = [name.strip() for name in os.environ.get(OTEL_PROPAGATORS, "").split(",") if name.strip()]
+    if not asked or "opentelemetry.propagate" in sys.modules:
+        return
+    known = {entry.name for entry in entry_points(group="opentelemetry_propagator")} | {"none"}
+    missing = [name for name in asked if name.lower() not in known and name not in known]
+    if missing:
+        left = [name for name in asked if name not in missing] or ["tracecontext", "baggage"]
+        _logger.warning(
+            "no propagator %s is installed (%s); used are: %s. Installed: %s",
+            ", ".join(map(repr, missing)),
+            OTEL_PROPAGATORS,
+            ", ".join(left),
+            ", ".join(sorted(known)),
+        )
+        os.environ[OTEL_PROPAGATORS] = ",".join(left)
 
 
 def _load(group: str, name: str, variable: str) -> Any:

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from spanwise import limits, names, notices, providers, report, resource, sources
+from spanwise import components, limits, names, notices, providers, report, resource, sources
 from spanwise.deliver import exporters
 from spanwise.deliver.lifecycle import Lifecycle
 from spanwise.deliver.pipeline import Pipeline
@@ -59,6 +59,7 @@ def start(**arguments: Any) -> None:
         loaded = current.settings
         if loaded.disabled:
             return
+        components.propagators()
         # What users see of the stable conventions must not depend on the way of launching.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", STABLE_CONVENTIONS)
         if loaded.config_file:

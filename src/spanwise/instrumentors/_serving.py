@@ -149,6 +149,7 @@ class Serving:
         context: in which its span is the current one.
         status: the answer's; 0 before there is one.
         size: the answer's Content-Length.
+        streamed: whether the framework says that the body is made while it is sent.
     """
 
     __slots__ = (
@@ -165,6 +166,7 @@ class Serving:
         "context",
         "size",
         "status",
+        "streamed",
     )
 
     def __init__(
@@ -186,6 +188,7 @@ class Serving:
         self.context = call.within({REQUEST_KEY: Request(call.span)}) if noted else call.current
         self.status = 0
         self.size: int | None = None
+        self.streamed = False
         self._count(1)
         self._resident = 0 if observation.memory is None else resident_bytes()
 
@@ -221,8 +224,10 @@ class Serving:
 
     @property
     def streams(self) -> bool:
-        """Whether the body is made while it is sent: it has no length, and there is one."""
-        return self.size is None and self.status not in (204, 304) and self._method != "HEAD"
+        """Whether the body is made while it is sent: the framework says so, or it has no length."""
+        return (
+            (self.streamed or self.size is None) and self.status not in (204, 304) and self._method != "HEAD"
+        )
 
     def end(self, error: BaseException | None = None) -> None:
         """Ends span and metrics; later calls do nothing.

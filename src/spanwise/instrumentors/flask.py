@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from types import GeneratorType
 from typing import Any, Final
 
 from spanwise.instrumentors._base import Instrumentor
@@ -48,6 +49,7 @@ class FlaskInstrumentor(Instrumentor):
                 self._original = flask.Flask.__call__
                 flask.Flask.__call__ = _observed(flask.Flask.__call__, observation)
                 flask.got_request_exception.connect(_note, weak=False)
+                flask.request_finished.connect(_finish, weak=False)
             except Exception as error:
                 observation.calls.warn("wrap Flask", error)
 
@@ -62,6 +64,7 @@ class FlaskInstrumentor(Instrumentor):
 
             flask.Flask.__call__ = self._original  # type: ignore[method-assign]
             flask.got_request_exception.disconnect(_note)
+            flask.request_finished.disconnect(_finish)
         self._original = None
 
 
@@ -83,6 +86,20 @@ def _note(_app: Any, exception: BaseException | None = None, **_: Any) -> None:
     serving = Serving.of(flask.request.environ) if flask.has_request_context() else None
     if serving is not None:
         serving.raised(exception)
+
+
+def _finish(_app: Any, response: Any, **_: Any) -> None:
+    """Nothing else tells that a body whose length is known is made while it is sent.
+
+    Only of generators: a file is left to the server, which may have a quicker way of sending it, and what
+    werkzeug makes of its error pages is an iterator too.
+    """
+    if isinstance(response.response, GeneratorType):
+        import flask
+
+        serving = Serving.of(flask.request.environ)
+        if serving is not None:
+            serving.streamed = True
 
 
 def _route(environ: Mapping[str, Any]) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -22,6 +23,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client, EnvironBuilder
+from werkzeug.wsgi import FileWrapper
 
 from spanwise import names
 from spanwise.context import suppressed
@@ -246,6 +248,43 @@ def test_a_stream_ends_with_its_body_and_its_parts_are_within_it(telemetry: Tele
     assert len(parts) == 3
     answer.close()
     assert len(telemetry.spans) == 4
+
+
+def test_a_stream_of_known_length_is_one_too(telemetry: Telemetry) -> None:
+    app = flask.Flask("shop")
+
+    @app.get("/streams")
+    def streams() -> flask.Response:
+        def parts() -> Iterator[str]:
+            with telemetry.tracer.start_as_current_span("part"):
+                yield "xxx"
+            raise OSError("at the end")
+
+        return flask.Response(parts(), headers={"Content-Length": "3"})
+
+    body = app(EnvironBuilder("/streams").get_environ(), lambda *_: None)
+    with pytest.raises(OSError, match="at the end"):
+        b"".join(body)
+    part, request = telemetry.spans
+    assert (part.name, part.parent.span_id) == ("part", request.context.span_id)
+    assert request.attributes[names.ERROR_TYPE] == "OSError"
+
+
+def test_a_file_is_left_to_the_server(telemetry: Telemetry, tmp_path: Path) -> None:
+    """Which may send it without reading it."""
+    (tmp_path / "film").write_bytes(b"x" * 10)
+    app = flask.Flask("shop")
+    app.add_url_rule("/film", view_func=lambda: flask.send_file(tmp_path / "film"))
+    environ = EnvironBuilder("/film").get_environ()
+
+    class OfTheServer(FileWrapper):
+        pass
+
+    environ["wsgi.file_wrapper"] = OfTheServer
+    body = app(environ, lambda *_: None)
+    assert isinstance(body, OfTheServer)
+    body.close()
+    assert telemetry.span.name == "GET /film"
 
 
 def test_a_stream_whose_client_leaves_ends_when_it_is_closed(telemetry: Telemetry, client: Any) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -67,3 +70,21 @@ def test_one_that_cannot_be_used_costs_a_warning(
     assert components.sampler() is None
     assert len(caplog.records) == 1
     assert repr(name) in caplog.text
+
+
+def test_a_propagator_that_is_not_installed_costs_itself_alone() -> None:
+    code = (
+        "import spanwise\n"
+        "spanwise.configure(traces_exporter='none', metrics_exporter='none', logs_exporter='none')\n"
+        "import flask; print(hasattr(flask.Flask.__call__, '__wrapped__'))\n"
+        "from opentelemetry.propagate import get_global_textmap; print(sorted(get_global_textmap().fields))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OTEL_PROPAGATORS": "tracecontext, b4"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == ["True", "['traceparent', 'tracestate']"], done.stderr
+    assert "no propagator 'b4' is installed (OTEL_PROPAGATORS); used are: tracecontext" in done.stderr
