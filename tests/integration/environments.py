@@ -30,7 +30,7 @@ def environment(name: str, wanted: list[str], *, without: str = "", variant: obj
     # The very versions that this process runs on: what is compared differs in what is wanted only.
     wanted = sorted([*(f"{each}=={installed(each)}" for each in own), *wanted])
     key = hashlib.sha256(repr((wanted, variant, sys.version_info[:3], sys.prefix)).encode()).hexdigest()[:16]
-    folder = _cache() / "venvs" / f"{name}-{key}"
+    folder = cache() / "venvs" / f"{name}-{key}"
     python = folder / "bin" / "python"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
@@ -75,7 +75,8 @@ def run(*command: str, env: Mapping[str, str] | None = None) -> str:
     return done.stdout
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """The folder for what is fetched or built once."""
     home = os.environ.get("SPANWISE_CACHE")
     if home:
         return Path(home)

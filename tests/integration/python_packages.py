@@ -12,19 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["installed_into", "sources_of"]
+from environments import cache
 
-
-def _cache() -> Path:
-    home = os.environ.get("SPANWISE_CACHE")
-    if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spanwise"
+__all__ = ["installed_into", "installed_together", "sources_of"]
 
 
 def installed_into(name: str, version: str) -> Path:
     """The folder with this version of a package (the newest, if empty), without what it depends on."""
-    folder = _cache() / "packages" / f"{name}-{version or 'newest'}"
+    folder = cache() / "packages" / f"{name}-{version or 'newest'}"
     with _alone(folder):
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=folder.parent) as made:
@@ -34,9 +29,20 @@ def installed_into(name: str, version: str) -> Path:
     return folder
 
 
+def installed_together(*wanted: str) -> Path:
+    """The folder with these packages and what they depend on."""
+    folder = cache() / "packages" / "-".join([*wanted, f"{sys.version_info[0]}.{sys.version_info[1]}"])
+    with _alone(folder):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+                _pip("install", "--target", f"{made}/it", *wanted)
+                Path(made, "it").rename(folder)
+    return folder
+
+
 def sources_of(name: str, version: str) -> Path:
     """A package's source distribution, unpacked: it carries the tests."""
-    folder = _cache() / "sources" / f"{name}-{version}"
+    folder = cache() / "sources" / f"{name}-{version}"
     with _alone(folder):
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=folder.parent) as made:

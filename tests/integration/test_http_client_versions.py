@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from python_packages import installed_together
+
+pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,14 +108,9 @@ def told(*libraries: str, path: str = "") -> Any:
 
 
 @pytest.mark.parametrize("versions", VERSIONS, ids=" ".join)
-def test_the_same_spans_as_in_today_s_version(versions: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_same_spans_as_in_today_s_version(versions: tuple[str, ...]) -> None:
     libraries = [each.partition("==")[0] for each in versions]
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    pip = (
-        [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
-    )
-    subprocess.run([*pip, "--quiet", "--target", str(tmp_path), *versions], check=True, timeout=300)
-    found, conflicts, spans = told(*libraries, path=str(tmp_path))
+    found, conflicts, spans = told(*libraries, path=str(installed_together(*versions)))
     assert tuple(found) == versions
     assert conflicts == [None] * len(libraries)
     assert spans == told(*libraries)[-1]

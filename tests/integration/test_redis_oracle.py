@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from servers import ROOT, redis_server
-from version_venvs import run
+
+from environments import run
 
 sys.path.insert(0, str(ROOT / "tests"))
 

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from redis_servers import redis_cluster
 from servers import redis_server
-from version_venvs import run
 
+from environments import run
 from spanwise import names
 from spanwise.context import suppressed
 from spanwise.instrumentors import _redis_info

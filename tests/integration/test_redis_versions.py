@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 from redis_servers import redis_cluster, redis_sentinel
 from servers import ROOT, redis_server
-from version_venvs import environment, run
+
+from environments import environment, run
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -49,7 +50,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
 @cache
 def told(version: str, program: str, *arguments: str) -> Any:
     wanted = "redis" if version == NEWEST else f"redis=={version}.*"
-    python = environment(f"redis-{version}", wanted)
+    python = environment(f"redis-{version}", [wanted])
     found = json.loads(run(python, str(ROOT / "tests" / program), *arguments))
     assert version == NEWEST or found["version"].startswith(version + ".")
     return found["steps"]
