@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from spanwise.rules.alerting import Alerting
-from spanwise.rules.model import MetricRule, Objective, Sampling, Series, SpanRule
+from spanwise.rules.model import MetricRule, Objective, Sampling, Series, SpanRule, Trigger
 from spanwise.thresholds.model import Thresholds
 from spanwise.thresholds.units import duration_text
 
@@ -31,6 +31,9 @@ def describe(thresholds: Thresholds) -> list[str]:
         elif isinstance(rule, Objective):
             share = f"{rule.good * 100:.10g} % of the spans of {rule.rule}"
             lines.append(f"{rule.name}: {share} good or acceptable over {duration_text(rule.window)}")
+        elif isinstance(rule, Trigger):
+            own = rule.rule
+            lines.append(f"{rule.name}: rolls back when {_figure(own)} > {_limit(own)}{_when(own)}")
         elif isinstance(rule, Alerting):
             told = ", ".join(each.name for each in rule.handlers) or "nobody"
             again = f"at most every {duration_text(rule.throttle)}, again after {duration_text(rule.repeat)}"
