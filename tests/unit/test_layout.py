@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "rules": set(),
     "rating": {"rules"},
     "artefacts": {"rules"},
+    "gate": {"rules", "artefacts"},
     "spans": set(),
     "encode": set(),
     "deliver": {"encode"},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from spanwise.rules.alerting import Alerting
 from spanwise.rules.model import MetricRule, Objective, Sampling, Series, SpanRule, Trigger
 from spanwise.thresholds.model import Thresholds
 from spanwise.thresholds.units import duration_text
 
-__all__ = ["describe", "summary"]
+__all__ = ["amount", "describe", "summary"]
 
 
 def describe(thresholds: Thresholds) -> list[str]:
@@ -77,13 +78,20 @@ def _series(series: Series) -> str:
 
 
 def _limit(rule: MetricRule) -> str:
+    return amount(rule, rule.limit)
+
+
+def amount(rule: MetricRule, value: float) -> str:
+    """A figure of a rule as people write it, in its unit."""
+    if not math.isfinite(value):
+        return str(value)
     if rule.of is not None or rule.series.unit == "1":
-        return f"{rule.limit * 100:g} %"
+        return f"{value * 100:.4g} %"
     if rule.series.unit == "s":
-        return duration_text(round(rule.limit * 1e9))
-    if rule.series.unit == "By" and rule.limit >= 1e6:
-        return f"{rule.limit / 1e6:g} MB"
-    return f"{rule.limit:g}"
+        return duration_text(round(value * 1e9))
+    if rule.series.unit == "By" and value >= 1e6:
+        return f"{value / 1e6:.6g} MB"
+    return f"{value:.6g}"
 
 
 def _when(rule: MetricRule) -> str:

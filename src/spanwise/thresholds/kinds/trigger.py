@@ -1,4 +1,4 @@
-"""``gate:`` entries: what rolls a deployment back. Each is about an entry of ``metrics:``, with figures of its own."""
+"""``gate:`` entries: what rolls a deployment back. Each is about an entry of ``metrics:``."""
 
 from __future__ import annotations
 
