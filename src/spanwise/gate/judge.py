@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from spanwise.artefacts import prometheus_names
 from spanwise.gate.questions import Question
 from spanwise.gate.server import Line
 
@@ -94,7 +93,7 @@ def judge(question: Question, figures: list[Line], counts: list[Line], span: Spa
     enough = _Enough(question, counts)
     best: tuple[bool, float, float] | None = None
     worst: Finding | None = None
-    pending = 0.0
+    pending: float | None = None
     for line in figures:
         known = [
             (at, value) for at, value in line.points if not math.isnan(value) and enough(line.labels, at)
@@ -109,10 +108,14 @@ def judge(question: Question, figures: list[Line], counts: list[Line], span: Spa
         if best is None or (breached, seconds, figure) > best:
             best = (breached, seconds, figure)
             worst = Finding(
-                question, BREACHED if breached else GOOD, figure, seconds, _telling(line.labels, question)
+                question,
+                BREACHED if breached else GOOD,
+                figure,
+                seconds,
+                {key: each for key, each in line.labels.items() if key != "__name__"},
             )
         if runs and not breached and runs[-1].end >= known[-1][0] > span.end - 2 * span.step:
-            pending = max(pending, runs[-1].end - runs[-1].start or span.step)
+            pending = max(pending or 0.0, runs[-1].end - runs[-1].start)
     if worst is not None and worst.verdict == BREACHED:
         return worst
     reason = _doubt(question, figures, worst is not None, pending, span)
@@ -150,7 +153,7 @@ def _runs(points: list[tuple[float, float]], limit: float, step: float) -> list[
     return found
 
 
-def _doubt(question: Question, figures: list[Line], judged: bool, pending: float, span: Span) -> str:
+def _doubt(question: Question, figures: list[Line], judged: bool, pending: float | None, span: Span) -> str:
     """Why it cannot be told; empty where it can."""
     hold = question.rule.hold / _NANOSECONDS
     moments = [at for line in figures for at, _ in line.points]
@@ -160,22 +163,16 @@ def _doubt(question: Question, figures: list[Line], judged: bool, pending: float
         return f"its limit must be passed for {_seconds(hold)}: give --window {_seconds(hold)} or more"
     if not judged:
         if question.counted:
-            return f"fewer than the {question.rule.minimum} measurements that it needs: send more traffic, or wait"
+            return f"fewer than the {question.rule.minimum} measurements it needs: send more traffic, or wait"
         return "nothing happened that it could be made of: send some traffic, wait, or give a longer --window"
     if max(moments) < span.end - 2 * span.step:
         return f"no sample in the last {_seconds(span.end - max(moments))}: does it still run?"
-    if pending:
-        return f"above its limit for {_seconds(pending)} so far, of {_seconds(hold)}: wait"
+    if pending is not None:
+        return f"above its limit for {pending:.0f} s so far, of {_seconds(hold)}: wait"
     seen = max(moments) - min(moments)
     if seen + span.step < hold:
         return f"measured for {_seconds(seen)} so far, of the {_seconds(hold)} it needs: wait"
     return ""
-
-
-def _telling(labels: dict[str, str], question: Question) -> dict[str, str]:
-    """The labels that are not the rule's own."""
-    own = {prometheus_names.label(key) for key, _ in question.rule.series.labels}
-    return {key: value for key, value in labels.items() if key not in own and key != "__name__"}
 
 
 def _seconds(value: float) -> str:
