@@ -15,12 +15,15 @@ from spanwise.manual.face import (
     preload,
     stream,
 )
-from spanwise.snapshot import statistics
+from spanwise.probes.endpoint import health_endpoint
+from spanwise.snapshot import health, statistics
 
 __all__ = [
     "circuit",
     "configure",
     "controllers",
+    "health",
+    "health_endpoint",
     "memory_pressure",
     "on_memory_pressure",
     "operation",

@@ -1,4 +1,4 @@
-"""The one call that asks how the process is."""
+"""The calls that ask how the process is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,30 @@ import sys
 TYPE_CHECKING = False  # typing is not imported for it: every start of `spanwise run` would pay
 if TYPE_CHECKING:
     from spanwise.meters.statistics import Statistics
+    from spanwise.probes.condition import Health
 
-__all__ = ["statistics"]
+__all__ = ["health", "statistics"]
+
+
+def health() -> Health:
+    """Whether the process is well: ``healthy``, ``warning`` or ``critical``, with the issues by name.
+
+    As of the newest sample of the metrics (every 30 s; ``history:`` in the thresholds file), by the metric
+    rules of the thresholds that hold, each for as long as its ``for:`` says. Before the first sample, and
+    without telemetry, it is ``unknown``. Takes no sample, waits for nothing: some microseconds. Never raises.
+
+    Example:
+        >>> import spanwise
+        >>> spanwise.health().status
+        'unknown'
+    """
+    from spanwise.probes.condition import take
+
+    distro = sys.modules.get("spanwise.distro")
+    launched = distro.current if distro is not None else None
+    if launched is None:
+        return take(None, ())
+    return take(launched.sampler, launched.firing(), launched.service_name)
 
 
 def statistics() -> Statistics:

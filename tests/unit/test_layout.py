@@ -47,8 +47,9 @@ ROOMS: dict[str, set[str]] = {
     "entrypoints": EVERYTHING,
     "commands": EVERYTHING,
     "launch": {"distro"},
-    "snapshot": {"meters"},
-    "__init__": {"launch", "manual", "snapshot"},
+    "probes": {"meters", "rules", "snapshot"},
+    "snapshot": {"meters", "probes"},
+    "__init__": {"launch", "manual", "probes", "snapshot"},
     "__main__": {"commands"},
 }
 
