@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from spanwise.alerts.slow import SlowOperations
 from spanwise.instrumentors.load import Outcome
 from spanwise.meters.sampler import Sampler
 from spanwise.rating.verdict import VerdictFunction
@@ -30,6 +31,8 @@ class Launch:
         history: how the metrics' past is kept: ``interval`` in nanoseconds and ``samples``. Not a rule:
             importing their classes takes a start-up 5 ms.
         sampler: takes the samples; None where none are taken.
+        rules: reads the thresholds as neutral rules, for what is not needed at the start.
+        slow: the operations that the thresholds call slow; None where nothing is rated.
     """
 
     settings: Settings
@@ -43,3 +46,5 @@ class Launch:
     edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     history: Mapping[str, int] = field(default_factory=dict)
     sampler: Sampler | None = None
+    rules: Callable[[], tuple[Any, ...]] = tuple
+    slow: SlowOperations | None = None

@@ -22,6 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "thresholds": {"rules"},
     "rules": set(),
     "rating": {"rules"},
+    "alerts": {"rules", "meters", "privacy"},
     "artefacts": {"rules"},
     "spans": set(),
     "encode": set(),
@@ -38,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "components": set(),
     "declarative": set(),
     "report": {"instrumentors"},
-    "launched": {"instrumentors", "meters", "rating"},
+    "launched": {"alerts", "instrumentors", "meters", "rating"},
     "options": set(),
     "limits": EVERYTHING,
     "providers": EVERYTHING,
@@ -46,8 +47,8 @@ ROOMS: dict[str, set[str]] = {
     "entrypoints": EVERYTHING,
     "commands": EVERYTHING,
     "launch": {"distro"},
-    "snapshot": {"meters"},
-    "__init__": {"launch", "manual", "snapshot"},
+    "snapshot": {"alerts", "meters"},
+    "__init__": {"alerts", "launch", "manual", "snapshot"},
     "__main__": {"commands"},
 }
 

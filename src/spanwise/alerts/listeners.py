@@ -20,8 +20,8 @@ LISTENERS: list[Callable[[Notification], Any]] = []
 def on_alert(function: Listener) -> Listener:
     """Has a function called with each :class:`~spanwise.alerts.notification.Notification` of an alert.
 
-    It is called on a thread of its own, one notification after the other, of every severity, however the alert
-    handlers of the thresholds file are. If it raises or hangs, that costs a warning, and nobody else waits.
+    It is called on a thread of its own, one notification after the other, of every severity, whatever
+    handlers the thresholds file has. If it raises or hangs, that costs a warning, and nobody else waits.
 
     Args:
         function: takes the notification. Given twice, it is called once.

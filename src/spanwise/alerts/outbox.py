@@ -24,7 +24,7 @@ _ATTEMPTS: Final = 9
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 
 
-class TryAgain(Exception):  # noqa: N818 - it is what to do
+class TryAgain(Exception):
     """The handler could not tell it now; later it may."""
 
 
@@ -86,8 +86,8 @@ class Outbox:
         if not self._overran:
             self._overran = True
             _logger.warning(
-                "alert handler %s does not keep up: the oldest of %d notifications was dropped. Others will be; "
-                "spanwise.alerts.notifications counts them",
+                "alert handler %s does not keep up: the oldest of %d notifications was dropped. "
+                "spanwise.alerts.notifications counts more",
                 self.name,
                 self._most,
             )

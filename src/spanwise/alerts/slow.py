@@ -91,7 +91,7 @@ class SlowOperations:
     """Keeps the newest and the slowest, and logs some.
 
     Args:
-        logged_by_others: whether the instrumentor has a log of its own for such a span: a line there is enough.
+        logged_by_others: whether the instrumentor (by its scope) logs a span that took so many seconds.
         most: how many of the newest, and how many of the slowest are kept.
         clock: seconds, never set; for the log's throttle.
     """
@@ -259,12 +259,10 @@ def _operation(span: Any, verdict: Any) -> SlowOperation:
 
 def _shown(attributes: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
     shown = {
-        key: attributes[key]
-        for key in _SHOWN
-        if isinstance(attributes.get(key), (str, int, float, bool))
+        key: attributes[key] for key in _SHOWN if isinstance(attributes.get(key), (str, int, float, bool))
     }
     statement = attributes.get(names.DB_QUERY_TEXT)
-    # Redis's text is the command's name and question marks; of SQL, other instrumentations leave the literals.
+    # Redis's text is commands and question marks; of SQL, others' instrumentations leave the literals.
     if isinstance(statement, str):
         system = str(attributes.get(names.DB_SYSTEM_NAME, ""))
         shown[names.DB_QUERY_TEXT] = statement if system == "redis" else _redacted(statement, system)

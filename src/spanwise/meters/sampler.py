@@ -80,9 +80,7 @@ class Sampler:
         self._wakeup.set()
         self._prepare_once()
 
-    def listen(
-        self, listener: Callable[[float], None], beginning: Callable[[], None] | None = None
-    ) -> None:
+    def listen(self, listener: Callable[[float], None], beginning: Callable[[], None] | None = None) -> None:
         """Has a function called after each sample, on this thread, with the sample's time.
 
         One that raises costs a warning, the first time.
