@@ -22,6 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "thresholds": {"rules"},
     "rules": set(),
     "rating": {"rules"},
+    "alerts": {"rules", "meters", "privacy"},
     "artefacts": {"rules"},
     "gate": {"rules", "artefacts"},
     "spans": set(),
@@ -39,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "components": set(),
     "declarative": set(),
     "report": {"instrumentors"},
-    "launched": {"instrumentors", "meters", "rating"},
+    "launched": {"alerts", "instrumentors", "meters", "rating"},
     "options": set(),
     "limits": EVERYTHING,
     "providers": EVERYTHING,
@@ -48,8 +49,8 @@ ROOMS: dict[str, set[str]] = {
     "commands": EVERYTHING,
     "launch": {"distro"},
     "probes": {"meters", "rules", "snapshot"},
-    "snapshot": {"meters", "probes"},
-    "__init__": {"launch", "manual", "probes", "snapshot"},
+    "snapshot": {"alerts", "meters", "probes"},
+    "__init__": {"alerts", "launch", "manual", "probes", "snapshot"},
     "__main__": {"commands"},
 }
 

@@ -131,7 +131,7 @@ def _leave_unobserved(path: str) -> None:
 
 
 health_endpoint = HealthEndpoint()
-"""The health as JSON: ``{"status", "issues", "service", "time", "reason"}``, with 503 where it is critical and 200
+"""The health as JSON (status, issues, service, time, reason), with 503 where it is critical and 200
 otherwise, for GET and HEAD. It is asked once a second at most, whoever asks, and never raises.
 
 - a view of Flask's: ``app.register_blueprint(spanwise.health_endpoint)`` answers at ``/health``, or

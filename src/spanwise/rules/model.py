@@ -148,7 +148,8 @@ class MetricRule:
         of: the denominator of a ratio.
         quantile: between 0 and 1, for a quantile.
         window: nanoseconds; 0 for a level.
-        hold: nanoseconds for which the limit must be passed before the alert fires.
+        hold: nanoseconds for which the limit must be passed before the alert fires, and kept to again before
+            it is resolved.
         minimum: measurements in the window below which nothing is said.
     """
 

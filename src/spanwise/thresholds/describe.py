@@ -6,7 +6,16 @@ import dataclasses
 import math
 
 from spanwise.rules.alerting import Alerting
-from spanwise.rules.model import MetricRule, Objective, Sampling, Series, SpanRule, Trigger
+from spanwise.rules.local import elsewhere, in_process
+from spanwise.rules.model import (
+    History,
+    MetricRule,
+    Objective,
+    Sampling,
+    Series,
+    SpanRule,
+    Trigger,
+)
 from spanwise.thresholds.model import Thresholds
 from spanwise.thresholds.units import duration_text
 
@@ -54,13 +63,19 @@ def describe(thresholds: Thresholds) -> list[str]:
 def summary(thresholds: Thresholds) -> list[str]:
     """What of it holds in the process, a line a rule, and how much of it elsewhere."""
     spans = [rule for rule in thresholds.rules if isinstance(rule, SpanRule)]
-    others = sum(isinstance(rule, (MetricRule, Objective)) for rule in thresholds.rules)
+    history = next(rule for rule in thresholds.rules if isinstance(rule, History))
+    # One rule a severity shares a name.
+    alerts = len({rule.name for rule in in_process(thresholds.rules, history)})
     profile = f", profile {thresholds.profile}" if thresholds.profile else ""
     here = describe(dataclasses.replace(thresholds, rules=tuple(spans)))
     return [
         f"from {thresholds.source or 'the shipped defaults'}{profile}",
         *here,
-        f"{others} rules on metrics and objectives hold in Prometheus (`spanwise generate`)",
+        f"{alerts} alerts on metrics hold in the process, and all in Prometheus (`spanwise generate`)",
+        *(
+            f"{name}: in Prometheus only: {why}"
+            for name, why in sorted(elsewhere(thresholds.rules, history).items())
+        ),
     ]
 
 

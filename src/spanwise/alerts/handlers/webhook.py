@@ -1,0 +1,32 @@
+"""``webhook``: spanwise's own body, to any URL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from spanwise.alerts.handlers.post import address, post
+from spanwise.alerts.notification import Notification
+from spanwise.rules.alerting import Handler
+
+__all__ = ["body", "webhook"]
+
+_VERSION: Final = 1
+
+
+def webhook(handler: Handler) -> Callable[[Notification], None]:
+    """What tells a URL."""
+    where = address(handler)
+    return lambda notification: post(where(), body(notification))
+
+
+def body(notification: Notification) -> dict[str, Any]:
+    """All that a notification says. JSON has no infinity: a ratio of something to nothing is null."""
+    found = notification.as_dict()
+    series = [{**each, "value": _finite(each["value"])} for each in found["series"]]
+    return {"version": _VERSION, **found, "value": _finite(found["value"]), "series": series}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
