@@ -248,6 +248,6 @@ def _guarded(write: Callable[[], object]) -> None:
     """Writes, if anybody reads: the exit status is what counts, and must not depend on it."""
     try:
         write()
-    except (OSError, ValueError):
+    except (OSError, ValueError, SystemExit):  # rich ends the process with 1 where a pipe is closed
         # What is left in the buffer is written at the end of Python, and would fail again.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
