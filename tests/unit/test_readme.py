@@ -56,6 +56,9 @@ ELSEWHERE = {
     "pip install 'spanwise[console]'": "tests/integration/test_wheel.py",
     "spanwise run python app.py": "tests/integration/test_launch.py",
     "spanwise console": "tests/unit/console/test_console_server.py",
+    "spanwise gate --prometheus http://localhost:9090 --service shop --version 2.1.0": (
+        "tests/integration/test_gate_rollout.py"
+    ),
     "docker compose up --build": "tests/integration/test_compose.py",
     "benchmarks/run": "tests/unit/benchmarks",
 }
@@ -86,7 +89,7 @@ def test_links_lead_to_files() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "console", "generate", "thresholds"])
+@pytest.mark.parametrize("command", ["run", "demo", "console", "gate", "generate", "thresholds"])
 def test_every_command_has_help(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "spanwise", command, "--help"], capture_output=True, text=True, timeout=60
