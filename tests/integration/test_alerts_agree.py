@@ -1,6 +1,6 @@
 """One verdict on metrics: the process's alerts and the generated Prometheus rules, sample by sample.
 
-The same series go through real instruments, the history and the engine here, and through promtool there. Asked
+The same series go through real instruments, the history and the states here, through promtool there. Asked
 at each sample is what fires: name, severity and series.
 """
 
@@ -43,7 +43,7 @@ BETWEEN = (0.5, 1.5, 3.0, 9.0)  # a value in each bucket
 
 Labels = tuple[tuple[str, str], ...]
 Steps = list[Any]
-"""A series' values by sample: a gauge's, None where it is gone; by how much a counter grew; of a histogram, how
+"""By sample: a gauge's value, None where it is gone; by how much a counter grew; of a histogram, how
 many measurements came to each bucket."""
 
 
@@ -134,12 +134,12 @@ def quantile(draw: Any, name: str) -> Scenario:
         for severity, limit in severities(draw, st.sampled_from([1.0, 2.0, 1.37, 4.11, 5.0]))
     )  # fmt: skip
     counts = st.tuples(*[st.sampled_from([0, 0, 1, 2, 13])] * 4)
-    # rate() does not see what a series begins with (the test after this one): it begins long before, and so quickly
+    # rate() does not see what a series begins with (last test): it begins long before, and so quickly
     # that it is above no limit.
     began = [(1, 0, 0, 0)] + [(0, 0, 0, 0)] * (BORN - 1)
     later = st.lists(counts, min_size=SAMPLES - BORN, max_size=SAMPLES - BORN)
     scenario = Scenario(rules, {(name, (("route", value),)): began + draw(later) for value in "ab"})
-    # Where the share at most at an edge is the quantile itself, Prometheus's rate() has rounded it: the figure is
+    # Where the share at most at an edge is the quantile itself, rate() has rounded it: the figure is
     # then that edge, or one in 10^15 beside it. No count tells them apart (README, honest limits).
     for now in range(SAMPLES):
         grown = [0, 0, 0, 0]
@@ -367,7 +367,7 @@ def test_the_process_and_prometheus_agree_sample_by_sample(drawn: list[Scenario]
 def test_a_window_that_is_no_whole_number_of_samples(
     window: int, steps: list[int], limits: list[float]
 ) -> None:
-    """Both figures lie between the growth over a sample less and, stretched, over a sample more than the window."""
+    """Both figures lie between the growth over a sample less and that over one more, stretched."""
     of = Series("odd", "{trip}", "counter")
     rules = [
         MetricRule(f"odd{limit}", "increase", of, limit, "warning", window=window * SECOND)
@@ -392,7 +392,7 @@ def test_a_window_that_is_no_whole_number_of_samples(
             assert (rule.name in mine) is (within > rule.limit)
             if rule.name in mine:
                 sure[now].add(((("alertname", rule.name), ("severity", "warning")), ()))
-    said = promtool(drawn[:1], sure, [rule for rule in rules])
+    said = promtool(drawn[:1], sure, list(rules))
     wrong = [
         line
         for line in said.splitlines()
@@ -403,7 +403,7 @@ def test_a_window_that_is_no_whole_number_of_samples(
 
 def _index(line: str) -> int:
     """Of which sample one of the differences is."""
-    parts = dict((unit, int(count)) for count, unit in re.findall(r"(\d+)([hms])", line.split(":")[0]))
+    parts = {unit: int(count) for count, unit in re.findall(r"(\d+)([hms])", line.split(":")[0])}
     return (parts.get("h", 0) * 3600 + parts.get("m", 0) * 60 + parts.get("s", 0)) // INTERVAL
 
 
