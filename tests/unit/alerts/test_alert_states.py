@@ -1,4 +1,4 @@
-"""Whether an alert fires: hold, hysteresis, series that come and go. Prometheus's word: test_alerts_agree.py."""
+"""Whether an alert fires: hold, hysteresis, series that come and go. As Prometheus: test_alerts_agree.py."""
 
 from __future__ import annotations
 
