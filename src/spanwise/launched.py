@@ -32,7 +32,7 @@ class Launch:
         history: how the metrics' past is kept: ``interval`` in nanoseconds and ``samples``. Not a rule:
             importing their classes takes a start-up 5 ms.
         sampler: takes the samples; None where none are taken.
-        firing: which alerts fire, for the health.
+        firing: which alerts fire, for the health; None where they did not begin.
         rules: reads the thresholds as neutral rules, for what is not needed at the start.
         slow: the operations that the thresholds call slow; None where nothing is rated.
     """
@@ -49,6 +49,6 @@ class Launch:
     edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     history: Mapping[str, int] = field(default_factory=dict)
     sampler: Sampler | None = None
-    firing: Callable[[], Iterable[Any]] = tuple
+    firing: Callable[[], Iterable[Any] | None] = tuple
     rules: Callable[[], tuple[Any, ...]] = tuple
     slow: SlowOperations | None = None

@@ -18,7 +18,7 @@ __all__ = ["attach"]
 
 def attach(
     sampler: Sampler, read: Callable[[], tuple[Any, ...]], provider: MeterProvider, service: str
-) -> Callable[[], list[Firing]]:
+) -> Callable[[], list[Firing] | None]:
     """Has the alerts follow the samples. Costs the start nothing: all else happens on the sampler's thread.
 
     Args:
@@ -28,7 +28,7 @@ def attach(
         service: the service's name.
 
     Returns:
-        What says which alerts fire.
+        What says which alerts fire; None before they have begun.
     """
     now: list[Alerts] = []
 
@@ -53,4 +53,4 @@ def attach(
             now[0].sampled(time)
 
     sampler.listen(sampled, begin)
-    return lambda: now[0].firing() if now else []
+    return lambda: now[0].firing() if now else None

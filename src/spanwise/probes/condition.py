@@ -88,17 +88,18 @@ class Health:
         return found
 
 
-def take(sampler: Sampler | None, firing: Iterable[Firing], service: str = "") -> Health:
+def take(sampler: Sampler | None, firing: Iterable[Firing] | None, service: str = "") -> Health:
     """The health as of the newest sample.
 
     Args:
         sampler: takes the samples; None where none are taken.
-        firing: the alerts that fire.
+        firing: the alerts that fire; None where there are no alerts.
         service: the service's name.
     """
     now = clock.time()
     reason = _silent(sampler)
-    if reason:
+    if firing is None or reason:
+        reason = reason or "the alerts of the process did not begin: its log says why"
         return Health(UNKNOWN, (), service, now, reason)
     found: dict[str, Issue] = {}
     for each in sorted(

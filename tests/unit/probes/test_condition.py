@@ -94,6 +94,7 @@ def test_what_is_not_known_is_unknown() -> None:
         assert (found.status, found.issues) == ("unknown", ())
         assert reason in found.reason
     assert take(sampled(age=95), ()).status == "healthy"
+    assert "the alerts of the process did not begin" in take(sampled(), None).reason
 
 
 def test_without_telemetry_it_is_unknown() -> None:
