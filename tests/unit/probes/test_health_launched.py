@@ -49,6 +49,7 @@ def test_memory_above_its_limit_is_critical_here_and_over_http(tmp_path: Path) -
         "mine": "info",
     }
     assert then["issues"][0]["value"] > then["issues"][0]["limit"] == 2e6
+    assert 0 <= then["issues"][0]["seconds"] < 120
     status, body = said["endpoint"]
     assert (status, body["status"]) == (503, "critical")
     assert "no samples yet" in said["forked"]["reason"]  # a child's health is its own
