@@ -167,6 +167,7 @@ def test_what_never_will_is_not_and_no_redirect_is_followed(receiver: Receiver, 
 
 
 def test_nobody_there_is_tried_again_and_no_error_shows_the_address(receiver: Receiver) -> None:
+    receiver.server.shutdown()
     receiver.server.server_close()
     with pytest.raises(TryAgain) as caught:
         post(f"{receiver.url}/services/T/B/secret", {})
