@@ -220,8 +220,8 @@ def test_the_shipped_rules_are_held_where_they_can_be() -> None:
     ],
 )
 def test_a_window_must_fit_the_history(over: str, history: str, why: str) -> None:
-    text = f"version: 1\nmetrics: {{trips: {{increase: t, unit: '1', over: {over}, warning: 1}}}}\nhistory: {history}"
-    rules = read(text).rules
+    trips = f"{{increase: t, unit: '1', over: {over}, warning: 1}}"
+    rules = read(f"version: 1\nmetrics: {{trips: {trips}}}\nhistory: {history}").rules
     (kept,) = (rule for rule in rules if isinstance(rule, Kept))
     assert elsewhere(rules, kept).get("trips", "") == why
     assert ("trips" in {rule.name for rule in in_process(rules, kept)}) is not bool(why)
