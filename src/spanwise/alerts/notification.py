@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -65,8 +66,14 @@ class Notification:
         return f"{self.name} is above {limit} in {self.service}: it is {value}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as a dict that JSON can hold, with the summary."""
-        return {"summary": self.summary, **asdict(self)}
+        """The same as a dict that JSON can hold, with the summary.
+
+        JSON has no infinity: a ratio of something to nothing is None.
+        """
+        found = asdict(self)
+        for figure in (found, *found["series"]):
+            figure["value"] = figure["value"] if math.isfinite(figure["value"]) else None
+        return {"summary": self.summary, **found}
 
 
 def figure_text(value: float, unit: str) -> str:

@@ -112,7 +112,7 @@ class SlowOperations:
         self._waiting: deque[tuple[Any, Any]] = deque(maxlen=_MOST_WAITING)
         self._lines: deque[SlowOperation] = deque(maxlen=_MOST_LINES)
         self._newest: deque[SlowOperation] = deque(maxlen=self._most)
-        # By duration; the number decides between equals, which cannot be compared.
+        # By duration. Of equals, which cannot be compared, the earlier stays: the later is among the newest.
         self._slowest: list[tuple[float, int, SlowOperation]] = []
         self._count = 0
         self._lock = threading.Lock()
@@ -196,7 +196,7 @@ class SlowOperations:
     def _keep(self, operation: SlowOperation) -> None:
         self._count += 1
         self._newest.append(operation)
-        ranked = (operation.duration, self._count, operation)
+        ranked = (operation.duration, -self._count, operation)
         if len(self._slowest) < self._most:
             heapq.heappush(self._slowest, ranked)
         else:

@@ -52,8 +52,8 @@ ACCURACY: Final = {
     "level": "exact, at each scrape",
     "increase": _STRETCHED,
     "ratio": f"{_STRETCHED}, above and below the line",
-    "quantile": "exact where the limit is an edge of the histogram's buckets, else interpolated; rate() does not "
-    "see what a series begins with",
+    "quantile": "exact where the limit is an edge of the histogram's buckets, else interpolated; "
+    "rate() does not see what a series begins with",
     "objective": "rate() does not see a series' first value: the first miss of a new kind does not count",
 }
 """By a rule's form: how near Prometheus's figure is to the count."""

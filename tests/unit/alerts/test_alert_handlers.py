@@ -66,8 +66,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_every_handler_of_the_file_is_told_by_the_process() -> None:
-    text = "{a: {webhook: 'http://a/'}, b: {slack: 'http://a/'}, c: {pagerduty: k}, d: {file: a.jsonl}, log, event}"
-    rules = read(f"version: 1\nalerts: {{handlers: {text.replace('log, event', 'log: , event: ')}}}").rules
+    handlers = "{a: {webhook: 'http://a/'}, b: {slack: 'http://a/'}, c: {pagerduty: k}, d: {file: a.jsonl}"
+    rules = read(f"version: 1\nalerts: {{handlers: {handlers}, log: , event: }}}}").rules
     (alerting,) = (rule for rule in rules if hasattr(rule, "throttle"))
     types = {handler.type for handler in alerting.handlers}  # type: ignore[union-attr]
     assert types == set(HANDLERS)
@@ -167,6 +167,7 @@ def test_what_never_will_is_not_and_no_redirect_is_followed(receiver: Receiver, 
 
 
 def test_nobody_there_is_tried_again_and_no_error_shows_the_address(receiver: Receiver) -> None:
+    receiver.server.shutdown()
     receiver.server.server_close()
     with pytest.raises(TryAgain) as caught:
         post(f"{receiver.url}/services/T/B/secret", {})
@@ -256,7 +257,7 @@ def test_one_file_alone_begins_anew(notification: Make, tmp_path: Path) -> None:
     path = tmp_path / "alerts.jsonl"
     write = JsonLines(str(path), size=1, files=1)
     for number in range(3):
-        write(notification(pid=number))
+        write(notification(pid=number, value=math.inf))
     assert lines(path) == [2]
 
 

@@ -43,7 +43,7 @@ class JsonLines:
         Raises:
             OSError: the path cannot be written.
         """
-        line = json.dumps(notification.as_dict(), ensure_ascii=False, allow_nan=True).encode() + b"\n"
+        line = json.dumps(notification.as_dict(), ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with self._locked():
             try:
                 length = self._path.stat().st_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,11 +21,5 @@ def webhook(handler: Handler) -> Callable[[Notification], None]:
 
 
 def body(notification: Notification) -> dict[str, Any]:
-    """All that a notification says. JSON has no infinity: a ratio of something to nothing is null."""
-    found = notification.as_dict()
-    series = [{**each, "value": _finite(each["value"])} for each in found["series"]]
-    return {"version": _VERSION, **found, "value": _finite(found["value"]), "series": series}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    """All that a notification says."""
+    return {"version": _VERSION, **notification.as_dict()}
