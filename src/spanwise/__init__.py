@@ -5,6 +5,7 @@ in code, :func:`configure`. Spans, metrics and logs of your own come from the pl
 what it has no word for has a function here.
 """
 
+from spanwise.alerts.listeners import on_alert
 from spanwise.launch import configure
 from spanwise.manual.face import (
     circuit,
@@ -15,16 +16,21 @@ from spanwise.manual.face import (
     preload,
     stream,
 )
-from spanwise.snapshot import statistics
+from spanwise.probes.endpoint import health_endpoint
+from spanwise.snapshot import health, slow_operations, statistics
 
 __all__ = [
     "circuit",
     "configure",
     "controllers",
+    "health",
+    "health_endpoint",
     "memory_pressure",
+    "on_alert",
     "on_memory_pressure",
     "operation",
     "preload",
+    "slow_operations",
     "statistics",
     "stream",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "REQUEST_KEY",
     "SPAN_KEY",
     "SUPPRESSION_KEYS",
+    "UNOBSERVED_PATHS",
     "attach_context",
     "detach_context",
     "get_context",
@@ -34,6 +35,9 @@ SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 
 # The key under which a Context holds what instrumentors note of the request under way.
 REQUEST_KEY: Final = opentelemetry.context.create_key("spanwise-request")
+
+UNOBSERVED_PATHS: Final[set[str]] = set()
+"""Paths of requests that make no telemetry: those of the health endpoint."""
 
 
 def _functions() -> tuple[Callable[[], Context], Callable[[Context], Any], Callable[[Any], None]]:

@@ -138,6 +138,7 @@ def _start(launched: Launch) -> None:
     service = str(described.attributes.get(names.SERVICE_NAME, ""))
     unnamed = ". Set OTEL_SERVICE_NAME" if service.startswith("unknown_service") else ""
     launched.service = f"service {service}{unnamed}"
+    launched.service_name = service
     closing = [providers.start_traces(launched, pipeline, described)]
     if providers.exporter_names(loaded, "logs"):
         closing.append(providers.start_logs(launched, pipeline, described))

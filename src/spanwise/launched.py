@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from spanwise.alerts.slow import SlowOperations
 from spanwise.instrumentors.load import Outcome
 from spanwise.meters.sampler import Sampler
 from spanwise.rating.verdict import VerdictFunction
@@ -22,7 +23,8 @@ class Launch:
         settings: the settings that hold.
         verdict: rates spans by the thresholds.
         describe: makes the report's lines about the thresholds.
-        service: the service as telemetry names it.
+        service: the service as telemetry names it, for the report.
+        service_name: its name alone.
         destinations: a line a signal: where it goes.
         options: keyword arguments of ``instrument()`` by instrumentation.
         outcomes: what became of each instrumentation.
@@ -30,12 +32,16 @@ class Launch:
         history: how the metrics' past is kept: ``interval`` in nanoseconds and ``samples``. Not a rule:
             importing their classes takes a start-up 5 ms.
         sampler: takes the samples; None where none are taken.
+        firing: which alerts fire, for the health; None where they did not begin.
+        rules: reads the thresholds as neutral rules, for what is not needed at the start.
+        slow: the operations that the thresholds call slow; None where nothing is rated.
     """
 
     settings: Settings
     verdict: VerdictFunction | None = None
     describe: Callable[[], list[str]] = list
     service: str = "telemetry is off"
+    service_name: str = ""
     destinations: list[str] = field(default_factory=list)
     options: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -43,3 +49,6 @@ class Launch:
     edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     history: Mapping[str, int] = field(default_factory=dict)
     sampler: Sampler | None = None
+    firing: Callable[[], Iterable[Any] | None] = tuple
+    rules: Callable[[], tuple[Any, ...]] = tuple
+    slow: SlowOperations | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from spanwise import sources
+from spanwise import names, sources
+from spanwise.alerts.slow import SlowOperations
 from spanwise.launched import Launch
 from spanwise.rating import shipped
 from spanwise.rating.verdict import Candidate, critical_beyond, verdicts
@@ -45,6 +46,7 @@ def read(launched: Launch, arguments: dict[str, Any]) -> None:
     launched.edges = edges(rules)
     history = next(rule for rule in rules if isinstance(rule, History))
     launched.history = {"interval": history.interval, "samples": history.samples}
+    launched.rules = lambda: rules
     launched.describe = lambda: file.summary(thresholds)
 
 
@@ -59,10 +61,25 @@ def use_shipped(launched: Launch) -> None:
     _rate_by(launched, shipped.CANDIDATES)
     launched.edges = shipped.EDGES
     launched.history = shipped.HISTORY
+    launched.rules = _shipped_rules
     launched.describe = describe
+
+
+def _shipped_rules() -> tuple[Any, ...]:
+    # Here, not above: on the sampler's thread, when the application has started.
+    from spanwise.alerts.shipped import RULES
+
+    return RULES
 
 
 def _rate_by(launched: Launch, rules: tuple[Candidate, ...]) -> None:
     """Spans, and what the instrumentors call slow, by the same rules."""
     launched.verdict = verdicts(rules)
-    launched.options["sqlalchemy"] = {"slow_statement": critical_beyond(rules, DATABASE_RULE)}
+    limit = critical_beyond(rules, DATABASE_RULE)
+    launched.options["sqlalchemy"] = {"slow_statement": limit}
+
+    def logged_there(scope: str, seconds: float) -> bool:
+        return scope == names.SCOPE_SQLALCHEMY and limit is not None and seconds > limit
+
+    launched.slow = SlowOperations(logged_there)
+    launched.verdict.told = launched.slow.take  # type: ignore[attr-defined]

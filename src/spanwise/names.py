@@ -747,8 +747,38 @@ CACHE_MEMORY_USAGE: Final = Metric(
     "cache.memory.usage", "By", "Memory that a cache's entries take.", "spanwise", "gauge"
 )
 
+# -- alerts in the process (ours) ----------------------------------------------------------------
+SCOPE_ALERTS: Final = "spanwise.alerts"
+SCOPE_SQLALCHEMY: Final = "spanwise.instrumentors.sqlalchemy"  # its own log has its slow statements
+EVENT_ALERT: Final = "spanwise.alert"
+ALERTS_ACTIVE: Final = Metric(
+    "spanwise.alerts.active", "{series}", "Series that an alert fires for.", "spanwise", "updowncounter"
+)
+ALERTS_NOTIFICATIONS: Final = Metric(
+    "spanwise.alerts.notifications",
+    "{notification}",
+    "Notifications of alerts, by handler and what became of them.",
+    "spanwise",
+)
+ALERT_NAME: Final = "spanwise.alert.name"
+ALERT_SEVERITY: Final = "spanwise.alert.severity"
+ALERT_STATUS: Final = "spanwise.alert.status"  # firing or resolved
+ALERT_METRIC: Final = "spanwise.alert.metric"
+ALERT_VALUE: Final = "spanwise.alert.value"
+ALERT_LIMIT: Final = "spanwise.alert.limit"
+ALERT_HANDLER: Final = "spanwise.alert.handler"
+ALERT_OUTCOME: Final = "spanwise.alert.outcome"  # sent, failed or dropped
+
 # -- scopes that say nothing of the application's own work -----------------------------------------
 # A process that has no others stays silent. Libraries use caches while they are imported.
 SCOPES_OF_THE_PROCESS: Final = frozenset(
-    (SCOPE_DELIVERY, SCOPE_PROCESS, SCOPE_SYSTEM, SCOPE_CONTAINER, SCOPE_RUNTIME, SCOPE_CACHES)
+    (
+        SCOPE_DELIVERY,
+        SCOPE_PROCESS,
+        SCOPE_SYSTEM,
+        SCOPE_CONTAINER,
+        SCOPE_RUNTIME,
+        SCOPE_CACHES,
+        SCOPE_ALERTS,
+    )
 )

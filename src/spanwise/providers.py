@@ -12,6 +12,7 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 from opentelemetry.sdk.resources import Resource
 
 from spanwise import components, names
+from spanwise.alerts.start import attach
 from spanwise.deliver import exporters, selfmetrics
 from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
@@ -41,6 +42,8 @@ def start_traces(launched: Launch, pipeline: Pipeline, described: Resource) -> C
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         provider.add_span_processor(BatchSpanProcessor(exporter))
+    if launched.slow is not None:
+        pipeline.companions.append(launched.slow)
     trace.set_tracer_provider(provider)
     return provider.shutdown
 
@@ -84,6 +87,8 @@ def start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> 
     collect = None if sampling is None else sampling.sample
     launched.sampler = standard.sampler(provider, collect, launched.history, of_process=of_process)
     if launched.sampler is not None:
+        service = str(described.attributes.get(names.SERVICE_NAME, ""))
+        launched.firing = attach(launched.sampler, launched.rules, provider, service)
         pipeline.companions.append(launched.sampler)
     return provider.shutdown
 

@@ -66,6 +66,9 @@ ELSEWHERE = {
     "spanwise thresholds replay thresholds.yaml --traces traces.jsonl": (
         "tests/unit/commands/test_replay_command.py"
     ),
+    "spanwise gate --prometheus http://localhost:9090 --service shop --version 2.1.0": (
+        "tests/integration/test_gate_rollout.py"
+    ),
     "docker compose up --build": "tests/integration/test_compose.py",
     "benchmarks/run": "tests/unit/benchmarks",
 }
@@ -96,7 +99,7 @@ def test_links_lead_to_files() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "console", "generate", "thresholds"])
+@pytest.mark.parametrize("command", ["run", "demo", "console", "gate", "generate", "thresholds"])
 def test_every_command_has_help(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "spanwise", command, "--help"], capture_output=True, text=True, timeout=60

@@ -33,7 +33,11 @@ DIMENSIONS: Final = (
     names.RATING_RULE,
     names.OBJECTIVE,
     names.OBJECTIVE_MET,
+    names.SERVICE_VERSION,
 )
+
+# Of the resource, on each of the application's own series.
+_TOLD: Final = (names.SERVICE_NAME, names.SERVICE_VERSION)
 
 _NUM_TRACES: Final = 50_000
 
@@ -47,7 +51,8 @@ or keep it on a private network.""",
 memory_limiter stands first in every pipeline, or the Collector is killed instead of refusing data that
 the senders would send again.
 transform/threshold gives the verdict that the process gives: the same rules, compared in nanoseconds.
-transform/service names the service on each of the application's own series, as span metrics do.
+transform/service names the service and its version on each of the application's own series, as span
+metrics do: `spanwise gate --version` tells a new version's from the old one's by it.
 transform/instance takes the instance off span metrics, which are counted for all instances together.
 tail_sampling: decision_wait must outlast a trace's slowest span, or that span is not part of the
 decision. A trace beyond num_traces is dropped undecided. The caches remember decisions for late spans;
@@ -90,8 +95,7 @@ def _duration(nanoseconds: int) -> str:
 
 
 def _processors(rules: tuple[Rule, ...], sampling: Sampling) -> dict[str, Any]:
-    service = f'"{names.SERVICE_NAME}"'
-    resource = f"resource.attributes[{service}]"
+    told = [(f'datapoint.attributes["{each}"]', f'resource.attributes["{each}"]') for each in _TOLD]
     policy = f'"{names.SAMPLING_POLICY}"'
     kept = f"instrumentation_scope.attributes[{policy}]"
     return {
@@ -107,7 +111,7 @@ def _processors(rules: tuple[Rule, ...], sampling: Sampling) -> dict[str, Any]:
                 {
                     "context": "datapoint",
                     "statements": [
-                        f"set(datapoint.attributes[{service}], {resource}) where {resource} != nil"
+                        f"set({label}, {resource}) where {resource} != nil" for label, resource in told
                     ],
                 }
             ],
@@ -178,6 +182,7 @@ def _connectors(rules: tuple[Rule, ...]) -> dict[str, Any]:
                 names.SERVICE_NAME,
                 names.SERVICE_NAMESPACE,
                 names.DEPLOYMENT_ENVIRONMENT,
+                names.SERVICE_VERSION,
             ],
             # Beyond it, spans are counted in one overflow series: sums stay right, memory stays bounded.
             "aggregation_cardinality_limit": 20_000,

@@ -38,7 +38,7 @@ def budget_alert(rule: Objective) -> str:
 def _alert(rule: MetricRule) -> dict[str, Any]:
     alert: dict[str, Any] = {"alert": rule.name, "expr": promql.condition(rule)}
     if rule.hold:
-        alert["for"] = promql.duration(rule.hold)
+        alert["for"] = alert["keep_firing_for"] = promql.duration(rule.hold)
     summary = f"{_literal(rule.name)} is above {promql.number(rule.limit)}"
     alert["labels"] = {"severity": rule.severity}
     alert["annotations"] = {

@@ -12,6 +12,7 @@ Where Prometheus can only come near (ACCURACY says it on each alert):
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from spanwise import names
@@ -26,12 +27,16 @@ __all__ = [
     "SERVICE",
     "burning",
     "condition",
+    "counted",
     "duration",
     "figure",
+    "measured",
     "number",
     "ratio_name",
     "recordings",
 ]
+
+Labels = tuple[tuple[str, str], ...]
 
 SERVICE: Final = prometheus_names.label(names.SERVICE_NAME)
 OBJECTIVE: Final = "objective"
@@ -47,7 +52,8 @@ ACCURACY: Final = {
     "level": "exact, at each scrape",
     "increase": _STRETCHED,
     "ratio": f"{_STRETCHED}, above and below the line",
-    "quantile": "exact where the limit is an edge of the histogram's buckets, else interpolated",
+    "quantile": "exact where the limit is an edge of the histogram's buckets, else interpolated; "
+    "rate() does not see what a series begins with",
     "objective": "rate() does not see a series' first value: the first miss of a new kind does not count",
 }
 """By a rule's form: how near Prometheus's figure is to the count."""
@@ -73,11 +79,33 @@ def figure(rule: MetricRule) -> str:
 def condition(rule: MetricRule) -> str:
     """The rule's condition. Two rules of one name differ in severity, and both may hold."""
     above = f"{figure(rule)} > {number(rule.limit)}"
-    if not rule.minimum:
-        return above
+    return f"{above} and {counted(rule)} >= {rule.minimum}" if rule.minimum else above
+
+
+def counted(rule: MetricRule) -> str:
+    """How many measurements the figure of a ratio or a quantile is made of."""
     window = duration(rule.window)
-    counted = _grown(rule.of, window) if rule.of else _grown(rule.series, window, "_count")
-    return f"{above} and {counted} >= {rule.minimum}"
+    return _grown(rule.of, window) if rule.of else _grown(rule.series, window, "_count")
+
+
+def measured(rule: MetricRule, scope: Labels = ()) -> str:
+    """The figure where it can be told, nought included, for those who must tell "none" from "not known".
+
+    A counter has no series of a kind that did not occur yet: no failed call, no share of failures. It is
+    nought where the calls as such are counted.
+
+    Args:
+        rule: a rule within the scope.
+        scope: (attribute, value) pairs of the rule's series that say whose they are, not of which kind.
+    """
+    window = duration(rule.window)
+    if rule.form == "ratio" and rule.of is not None:
+        of = _grown(rule.of, window)
+        return f"({_grown(rule.series, window)} or 0 * {of}) / {of}"
+    every = replace(rule.series, labels=tuple(sorted(scope)))
+    if rule.form == "increase" and every != rule.series:
+        return f"{_grown(rule.series, window)} or 0 * {_grown(every, window)}"
+    return figure(rule)
 
 
 def recordings(rule: Objective) -> list[tuple[str, str]]:

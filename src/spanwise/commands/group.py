@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "demo": "spanwise.commands.demo:demo",
     "console": "spanwise.commands.console:console",
     "generate": "spanwise.commands.generate:generate",
+    "gate": "spanwise.commands.gate:gate",
     "plugins": "spanwise.commands.plugins:plugins",
     "thresholds": "spanwise.commands.thresholds:thresholds",
 }

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, get_tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import REQUEST_KEY, SPAN_KEY, attach_context, get_context
+from spanwise.context import REQUEST_KEY, SPAN_KEY, UNOBSERVED_PATHS, attach_context, get_context
 from spanwise.instrumentors._body import Body, leave
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._carrier import Incoming, tell
@@ -107,6 +107,8 @@ class Observation:
 
     def _begin(self, environ: dict[str, Any]) -> Serving | None:
         try:
+            if environ.get("PATH_INFO") in UNOBSERVED_PATHS:
+                return None
             if self.excluded is not None and self.excluded(full_url(environ)):
                 return None
             request = request_of(environ)

@@ -49,6 +49,7 @@ class Sampler:
         self._prepare = prepare
         self._clock = clock
         self._listeners: list[Callable[[float], None]] = []
+        self._beginnings: list[Callable[[], None]] = []
         self._failed = False
         self._reset()
 
@@ -79,12 +80,19 @@ class Sampler:
         self._wakeup.set()
         self._prepare_once()
 
-    def listen(self, listener: Callable[[float], None]) -> None:
+    def listen(self, listener: Callable[[float], None], beginning: Callable[[], None] | None = None) -> None:
         """Has a function called after each sample, on this thread, with the sample's time.
 
         One that raises costs a warning, the first time.
+
+        Args:
+            listener: takes the time.
+            beginning: called on this thread before the first sample, and in a forked child again, where the
+                history is empty. Not in a process that ends before.
         """
         self._listeners.append(listener)
+        if beginning is not None:
+            self._beginnings.append(beginning)
 
     def refresh(self, timeout: float = 1.0) -> bool:
         """Takes a sample now, which the next one replaces.
@@ -111,6 +119,8 @@ class Sampler:
             began = self._clock()
             self._wakeup.wait(min(_AFTER_START, self.interval))
             self._prepare_once()
+            for beginning in () if self._ended else list(self._beginnings):
+                self._guarded("prepare for samples", beginning)
             due = began + self.interval
             while not self._ended:
                 due = self._turn(due)

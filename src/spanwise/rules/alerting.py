@@ -19,8 +19,10 @@ class Handler:
 
     Attributes:
         name: its name in the file.
-        type: ``log``, ``webhook``, ``slack`` or ``pagerduty``: the shape of what it is sent.
-        address: a URL, or PagerDuty's integration key; empty where ``file`` holds it, and for ``log``.
+        type: ``webhook``, ``slack`` or ``pagerduty``: the shape of what Alertmanager and the process send it;
+            or ``log``, ``event`` or ``file``, which the process alone tells.
+        address: a URL, PagerDuty's integration key, or the path of a ``file``; empty where the attribute
+            ``file`` names where it is, and for what needs none.
         file: the file, on the machine that tells, which holds the address, so that a secret need not stand
             in the thresholds; empty for none.
         severities: those it is told of, worst first.

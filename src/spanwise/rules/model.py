@@ -28,6 +28,7 @@ __all__ = [
     "Scalar",
     "Series",
     "SpanRule",
+    "Trigger",
     "by_precedence",
 ]
 
@@ -147,7 +148,8 @@ class MetricRule:
         of: the denominator of a ratio.
         quantile: between 0 and 1, for a quantile.
         window: nanoseconds; 0 for a level.
-        hold: nanoseconds for which the limit must be passed before the alert fires.
+        hold: nanoseconds for which the limit must be passed before the alert fires, and kept to again before
+            it is resolved.
         minimum: measurements in the window below which nothing is said.
     """
 
@@ -237,7 +239,20 @@ class Objective:
     minimum: int = 0
 
 
-Rule: TypeAlias = SpanRule | MetricRule | Objective | Alerting | Sampling | History
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What rolls a deployment back (``spanwise gate``), in place of the critical limit of its name.
+
+    Attributes:
+        name: the trigger's name.
+        rule: the metric and its limit, with what the trigger says of its own; always critical.
+    """
+
+    name: str
+    rule: MetricRule
+
+
+Rule: TypeAlias = SpanRule | MetricRule | Objective | Trigger | Alerting | Sampling | History
 
 
 def by_precedence(rules: tuple[Rule, ...]) -> tuple[SpanRule, ...]:

@@ -291,6 +291,9 @@ class Span(SpanDetails):
             fill(view, {key: value for key, value in rated.items() if value is not None})
             if self._view is not None or view.dropped:
                 self._view = freeze(view, self._live)
+            told = getattr(verdict, "told", None)
+            if told is not None:
+                told(self, result)
         except Exception as error:
             failed("verdict", verdict, error)
 

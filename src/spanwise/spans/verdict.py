@@ -33,5 +33,6 @@ VerdictFunction = Callable[[str, SpanKind, Mapping[str, AnyValue], int], "Verdic
 
 Returns None where there is nothing to say. Called on the thread that ends the span, before ``on_end``.
 It may have an attribute ``floor``: nanoseconds up to which it has nothing to say of any span, so that it
-isn't asked of shorter ones.
+isn't asked of shorter ones; and an attribute ``told``, which is called with the span and what was said of it,
+where that was something. The span then has its rating, and the application no longer changes it.
 """

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from spanwise.rules.alerting import Alerting
-from spanwise.rules.model import MetricRule, Objective, Sampling, Series, SpanRule
+from spanwise.rules.local import elsewhere, in_process
+from spanwise.rules.model import (
+    History,
+    MetricRule,
+    Objective,
+    Sampling,
+    Series,
+    SpanRule,
+    Trigger,
+)
 from spanwise.thresholds.model import Thresholds
 from spanwise.thresholds.units import duration_text
 
-__all__ = ["describe", "summary"]
+__all__ = ["amount", "describe", "summary"]
 
 
 def describe(thresholds: Thresholds) -> list[str]:
@@ -31,6 +41,9 @@ def describe(thresholds: Thresholds) -> list[str]:
         elif isinstance(rule, Objective):
             share = f"{rule.good * 100:.10g} % of the spans of {rule.rule}"
             lines.append(f"{rule.name}: {share} good or acceptable over {duration_text(rule.window)}")
+        elif isinstance(rule, Trigger):
+            own = rule.rule
+            lines.append(f"{rule.name}: rolls back when {_figure(own)} > {_limit(own)}{_when(own)}")
         elif isinstance(rule, Alerting):
             told = ", ".join(each.name for each in rule.handlers) or "nobody"
             again = f"at most every {duration_text(rule.throttle)}, again after {duration_text(rule.repeat)}"
@@ -50,13 +63,19 @@ def describe(thresholds: Thresholds) -> list[str]:
 def summary(thresholds: Thresholds) -> list[str]:
     """What of it holds in the process, a line a rule, and how much of it elsewhere."""
     spans = [rule for rule in thresholds.rules if isinstance(rule, SpanRule)]
-    others = sum(isinstance(rule, (MetricRule, Objective)) for rule in thresholds.rules)
+    history = next(rule for rule in thresholds.rules if isinstance(rule, History))
+    # One rule a severity shares a name.
+    alerts = len({rule.name for rule in in_process(thresholds.rules, history)})
     profile = f", profile {thresholds.profile}" if thresholds.profile else ""
     here = describe(dataclasses.replace(thresholds, rules=tuple(spans)))
     return [
         f"from {thresholds.source or 'the shipped defaults'}{profile}",
         *here,
-        f"{others} rules on metrics and objectives hold in Prometheus (`spanwise generate`)",
+        f"{alerts} alerts on metrics hold in the process, and all in Prometheus (`spanwise generate`)",
+        *(
+            f"{name}: in Prometheus only: {why}"
+            for name, why in sorted(elsewhere(thresholds.rules, history).items())
+        ),
     ]
 
 
@@ -74,13 +93,20 @@ def _series(series: Series) -> str:
 
 
 def _limit(rule: MetricRule) -> str:
+    return amount(rule, rule.limit)
+
+
+def amount(rule: MetricRule, value: float) -> str:
+    """A figure of a rule as people write it, in its unit."""
+    if not math.isfinite(value):
+        return str(value)
     if rule.of is not None or rule.series.unit == "1":
-        return f"{rule.limit * 100:g} %"
+        return f"{value * 100:.4g} %"
     if rule.series.unit == "s":
-        return duration_text(round(rule.limit * 1e9))
-    if rule.series.unit == "By" and rule.limit >= 1e6:
-        return f"{rule.limit / 1e6:g} MB"
-    return f"{rule.limit:g}"
+        return duration_text(round(value * 1e9))
+    if rule.series.unit == "By" and value >= 1e6:
+        return f"{value / 1e6:.6g} MB"
+    return f"{value:.6g}"
 
 
 def _when(rule: MetricRule) -> str:

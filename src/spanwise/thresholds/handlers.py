@@ -39,8 +39,17 @@ def _key(node: Node) -> str:
     return text
 
 
+def _path(node: Node) -> str:
+    path = node.text("a file's path")
+    if not _FILE.fullmatch(path):
+        raise node.error(f"{path[:60]!r} is no path", "Use letters, digits, blanks and ._/@+-")
+    return path
+
+
 _ADDRESSES: Final[dict[str, Callable[[Node], str] | None]] = {
     "log": None,
+    "event": None,
+    "file": _path,
     "webhook": _url,
     "slack": _url,
     "pagerduty": _key,
@@ -58,10 +67,18 @@ _ADDRESS: Final = {
         },
     ]
 }
+
+
+def _schema_of(reader: Callable[[Node], str] | None) -> dict[str, Any]:
+    if reader is _path:
+        return {"type": "string"}
+    return _ADDRESS if reader else {"type": ["object", "null"]}
+
+
 _SCHEMA_OF_ONE: Final[dict[str, Any]] = {
     "type": ["object", "null"],
     "properties": {
-        **{each: _ADDRESS if reader else {"type": ["object", "null"]} for each, reader in _ADDRESSES.items()},
+        **{each: _schema_of(reader) for each, reader in _ADDRESSES.items()},
         "severities": {"type": "array", "items": {"enum": list(SEVERITIES)}},
     },
     "additionalProperties": False,
@@ -126,11 +143,9 @@ def _one(name: str, node: Node) -> Handler:
         return Handler(name, kind, read(address), severities=severities)
     if list(address.value) != ["file"]:
         raise address.error(f"{name}: expected an address, or {{file: where it is}}, found {address.found}")
-    where = address.value["file"]
-    path = where.text("a file's path")
-    if not _FILE.fullmatch(path):
-        raise where.error(f"{path[:60]!r} is no path", "Use letters, digits, blanks and ._/@+-")
-    return Handler(name, kind, file=path, severities=severities)
+    if read is _path:
+        raise address.error(f"{name}: a path is no secret", "Write it here")
+    return Handler(name, kind, file=_path(address.value["file"]), severities=severities)
 
 
 def _severities(node: Node) -> tuple[str, ...]:

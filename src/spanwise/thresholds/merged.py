@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from spanwise.errors import ThresholdsError
 from spanwise.rules.model import Objective, Rule, SpanRule
@@ -14,6 +14,9 @@ from spanwise.thresholds.model import Entry, Field, Kind, Thresholds
 from spanwise.thresholds.problems import Problems
 
 __all__ = ["Merged", "known_keys"]
+
+# Section -> the sections about its entries, with the key that names one; without it, the own name does.
+_DEPENDENTS: Final = {"spans": (("objectives", "spans"),), "metrics": (("gate", "metric"),)}
 
 # Names are written on spans, shown in terminals and used as alerts' names.
 MAX_NAME = 100
@@ -73,8 +76,7 @@ class Merged:
             )
         if node.scalar == "bool" and str(node.value).lower() in ("off", "false", "no"):
             entries.pop(name, None)
-            if section == "spans":
-                self._forget_objectives(name)
+            self._forget_dependents(section, name)
             return
         node.mapping("an entry as a mapping, or off")
         before_this = len(self._problems.found)
@@ -89,12 +91,13 @@ class Merged:
         entries[name] = {**before, **given}
         self._places[section, name] = node.key_place
 
-    def _forget_objectives(self, rule: str) -> None:
-        """What earlier layers said about a span rule's objectives: without the rule nothing can meet them."""
-        about = self._entries["objectives"]
-        for name, fields in list(about.items()):
-            if (fields["spans"].value if "spans" in fields else name) == rule:
-                del about[name]
+    def _forget_dependents(self, section: str, rule: str) -> None:
+        """What earlier layers said about an entry that is off: without it nothing can be said of it."""
+        for dependent, key in _DEPENDENTS.get(section, ()):
+            about = self._entries[dependent]
+            for name, fields in list(about.items()):
+                if (fields[key].value if key in fields else name) == rule:
+                    del about[name]
 
     def thresholds(self, profile: str, source: str) -> Thresholds:
         """What the layers come to.
@@ -104,6 +107,7 @@ class Merged:
         """
         found: list[Entry] = []
         rules: list[Rule] = []
+        related: list[tuple[Entry, Callable[[Entry, Sequence[Rule]], tuple[Rule, ...]]]] = []
         for section, entries in self._entries.items():
             for name, fields in sorted(entries.items()):
                 if (section, name) in self._broken:
@@ -115,6 +119,13 @@ class Merged:
                     lowered = kind.lower(entry)
                     found.append(entry)
                     rules += lowered
+                    if kind.relate is not None:
+                        related.append((entry, kind.relate))
+        if not self._problems.found:
+            # What another entry lacks would be told a second time here.
+            for entry, relate in related:
+                with self._problems.noted():
+                    rules += relate(entry, tuple(rules))
         for section, single in sections.SINGLE.items():
             with self._problems.noted():
                 entry = _read_entry(section, section, single.fields, self._single[section], "")

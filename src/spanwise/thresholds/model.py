@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -58,10 +58,11 @@ class Kind(NamedTuple):
 
     Attributes:
         name: the kind's name.
-        section: the section of the file it stands in: ``spans``, ``metrics`` or ``objectives``.
+        section: the section of the file it stands in: ``spans``, ``metrics``, ``objectives`` or ``gate``.
         key: the field that tells it from the section's other kinds; empty where there is only one.
         fields: its fields, by key.
         lower: makes the neutral rules; raises ThresholdsError where the values do not go together.
+        relate: the same for a kind about others' rules: it is called with all that ``lower`` made.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Kind(NamedTuple):
     key: str
     fields: Mapping[str, Field]
     lower: Callable[[Entry], tuple[Rule, ...]]
+    relate: Callable[[Entry, Sequence[Rule]], tuple[Rule, ...]] | None = None
 
 
 @dataclass(frozen=True)

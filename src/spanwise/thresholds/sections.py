@@ -15,7 +15,7 @@ from spanwise.thresholds.shapes import shape, shape_of
 
 __all__ = ["SECTIONS", "SINGLE", "TOP_LEVEL", "Single"]
 
-SECTIONS: Final = ("spans", "metrics", "objectives", "alerts", "sampling", "history", "settings")
+SECTIONS: Final = ("spans", "metrics", "objectives", "gate", "alerts", "sampling", "history", "settings")
 """What a file and each of its profiles may hold."""
 
 TOP_LEVEL: Final = ("version", "profile", "profiles", *SECTIONS)

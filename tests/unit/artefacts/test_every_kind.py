@@ -14,6 +14,7 @@ from spanwise import names
 from spanwise.artefacts.panels import boards, shipped
 from spanwise.artefacts.table import ARTEFACTS
 from spanwise.commands.generate import generate
+from spanwise.gate.questions import Scope, questions
 from spanwise.rating.lowered import candidates
 from spanwise.rules.model import MetricRule, Rule, Series
 from spanwise.thresholds import units
@@ -25,8 +26,8 @@ from spanwise.thresholds.shapes import shape
 
 RULES, TESTS, GATEWAY = "prometheus/rules/spanwise.yaml", "prometheus/tests/spanwise.yaml", "gateway.yaml"
 OVERVIEW, INSIDE = "grafana/spanwise.json", "grafana/spanwise-application.json"
-PROCESS = "the process"
-ON_METRICS = {RULES, TESTS, INSIDE}
+PROCESS, GATE = "the process", "spanwise gate"
+ON_METRICS = {RULES, TESTS, INSIDE, GATE}
 # What each kind must reach. A kind that is not here fails: say what its consumers are.
 REACHES = {
     "span_rating": {PROCESS, GATEWAY, OVERVIEW, INSIDE},
@@ -34,7 +35,8 @@ REACHES = {
     "ratio": ON_METRICS,
     "increase": ON_METRICS,
     "quantile": {*ON_METRICS, GATEWAY},  # its limit is an edge of the span metrics' buckets
-    "objective": {GATEWAY, RULES, TESTS, OVERVIEW},
+    "objective": {GATEWAY, RULES, TESTS, OVERVIEW, GATE},
+    "trigger": {GATE},
 }
 # Names that the dashboards draw, so that a span rating's lines are seen.
 EXAMPLES = {
@@ -44,6 +46,7 @@ EXAMPLES = {
     "increase": "metrics: {new: {increase: new, unit: '1', over: 5m, warning: 41}}",
     "quantile": "metrics: {new: {quantile: 0.5, of: new, unit: s, over: 5m, warning: 41s}}",
     "objective": "objectives: {http.server: {good: 41%, over: 30d}}",
+    "trigger": "gate: {new: {metric: memory, limit: 41MB}}",
 }
 needs_grafana = pytest.mark.skipif(sys.version_info < (3, 11), reason="Grafana's model needs Python 3.11")
 
@@ -55,6 +58,8 @@ def test_a_kind_reaches_its_consumers(kind: str) -> None:
     reached = {name for name, make in ARTEFACTS.items() if bare(make(with_it)) != bare(make(without))}
     if candidates(with_it) != candidates(without):
         reached.add(PROCESS)
+    if questions(with_it, Scope(), 1, "warning") != questions(without, Scope(), 1, "warning"):
+        reached.add(GATE)
     assert reached == REACHES[kind]
 
 

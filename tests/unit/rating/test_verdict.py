@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind
 
+from spanwise.alerts import shipped as alerts
 from spanwise.rating import shipped
 from spanwise.rating.edges import edges
 from spanwise.rating.lowered import candidates, compile_rules
-from spanwise.rules.model import AttributeMatch, History, Match, SpanRule, by_precedence
+from spanwise.rules.alerting import Alerting
+from spanwise.rules.model import AttributeMatch, History, Match, MetricRule, SpanRule, by_precedence
 from spanwise.thresholds.load import load, lower
 
 S = 1_000_000_000
@@ -139,6 +141,8 @@ def test_the_generated_verdicts_are_the_shipped_thresholds() -> None:
     assert edges(lower(load())) == shipped.EDGES, "run scripts/shipped-verdicts"
     (history,) = (rule for rule in lower(load()) if isinstance(rule, History))
     assert asdict(history) == shipped.HISTORY, "run scripts/shipped-verdicts"
+    held = tuple(rule for rule in lower(load()) if isinstance(rule, (MetricRule, Alerting, History)))
+    assert held == alerts.RULES, "run scripts/shipped-verdicts"
 
 
 @given(RULES, st.sampled_from(list(SpanKind)), st.dictionaries(KEYS, VALUES), st.integers(-1, 100))

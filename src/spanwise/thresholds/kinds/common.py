@@ -15,7 +15,7 @@ from spanwise.thresholds.document import Node
 from spanwise.thresholds.model import Entry, Field
 from spanwise.thresholds.shapes import shape
 
-__all__ = ["LIMITS", "limits", "read_selector", "series"]
+__all__ = ["LIMITS", "limit_in", "limits", "read_selector", "series"]
 
 Selector = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -99,6 +99,19 @@ def series(
     )
 
 
+def limit_in(entry: Entry, key: str, unit: str) -> float:
+    """The limit that a field holds, in the unit.
+
+    Raises:
+        ThresholdsError: it has another unit.
+    """
+    limit: units.Quantity = entry.values[key]
+    wanted = "%" if unit == "1" else unit
+    if limit.per or (limit.unit and limit.unit != wanted):
+        raise entry.error(key, f"{key} is in another unit than the figure, which is in {unit!r}")
+    return limit.number
+
+
 def limits(entry: Entry, unit: str) -> Iterator[tuple[Severity, float]]:
     """The limits that are given, worst first, in the unit.
 
@@ -107,15 +120,8 @@ def limits(entry: Entry, unit: str) -> Iterator[tuple[Severity, float]]:
     """
     found: dict[Severity, float] = {}
     for severity in SEVERITIES:
-        limit = entry.values.get(severity)
-        if limit is None:
-            continue
-        wanted = "%" if unit == "1" else unit
-        if limit.per or (limit.unit and limit.unit != wanted):
-            raise entry.error(
-                severity, f"{severity} is in another unit than the figure, which is in {unit!r}"
-            )
-        found[severity] = limit.number
+        if severity in entry.values:
+            found[severity] = limit_in(entry, severity, unit)
     if not found:
         raise entry.error("", "none of info, warning and critical is given", "Add one, or remove the entry")
     for worse, milder in pairwise(found):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from spanwise.thresholds.kinds import increase, level, objective, quantile, ratio, span_rating
+from spanwise.thresholds.kinds import increase, level, objective, quantile, ratio, span_rating, trigger
 from spanwise.thresholds.model import Kind
 
 __all__ = ["KINDS"]
@@ -18,5 +18,6 @@ KINDS: Final[dict[str, Kind]] = {
         increase.KIND,
         quantile.KIND,
         objective.KIND,
+        trigger.KIND,
     )
 }

@@ -1,0 +1,86 @@
+"""What handlers are told of an alert."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Notification", "Series", "figure_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series that an alert fires for.
+
+    Attributes:
+        attributes: the metric's, as text; empty for a figure that is a sum.
+        value: its figure when it was last above the limit, in the metric's unit.
+    """
+
+    attributes: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """An alert fires, goes on firing, or is resolved.
+
+    Attributes:
+        name: the thresholds' rule.
+        severity: ``critical``, ``warning`` or ``info``.
+        status: ``firing`` or ``resolved``.
+        metric: what is measured.
+        unit: the metric's, as UCUM has it; ``1`` for a share.
+        limit: what the figure may be.
+        value: the highest figure of all series; when resolved, the highest that it was last told with.
+        since: when it began to fire, in seconds since 1970.
+        time: when this was said, likewise.
+        series: those that it fires for, the highest first; when resolved, those that it fired for.
+        service: the service's name.
+        host: the machine's name.
+        pid: the process that says so. Each process watches its own metrics.
+    """
+
+    name: str
+    severity: str
+    status: str
+    metric: str
+    unit: str
+    limit: float
+    value: float
+    since: float
+    time: float
+    series: tuple[Series, ...]
+    service: str
+    host: str
+    pid: int
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+        limit, value = figure_text(self.limit, self.unit), figure_text(self.value, self.unit)
+        if self.status == "resolved":
+            return f"{self.name} is no longer above {limit} in {self.service}: it was {value}"
+        return f"{self.name} is above {limit} in {self.service}: it is {value}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as a dict that JSON can hold, with the summary.
+
+        JSON has no infinity: a ratio of something to nothing is None.
+        """
+        found = asdict(self)
+        for figure in (found, *found["series"]):
+            figure["value"] = figure["value"] if math.isfinite(figure["value"]) else None
+        return {"summary": self.summary, **found}
+
+
+def figure_text(value: float, unit: str) -> str:
+    """A figure with its unit, for people."""
+    if unit == "1":
+        return f"{value * 100:.4g} %"
+    if unit == "By" and abs(value) >= 1e6:
+        return f"{value / 1e6:.6g} MB"
+    said = f"{value:.6g}"
+    return said if unit.startswith("{") or not unit else f"{said} {unit}"

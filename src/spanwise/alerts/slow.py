@@ -1,0 +1,275 @@
+"""Slow operations: the spans that were rated poor or critical, in a bounded list and in the log.
+
+The thread that ends a span only appends it to a bounded queue. A thread of ours reads what is kept of it, and
+writes the log.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from spanwise import names
+from spanwise.context import suppressed
+
+__all__ = ["LINES", "WINDOW", "SlowOperation", "SlowOperations"]
+
+_logger = logging.getLogger("spanwise.slow")
+
+_SLOW: Final = frozenset(("poor", "critical"))
+
+WINDOW: Final = 60.0
+"""Seconds in which a rule is logged :data:`LINES` times at most."""
+LINES: Final = 5
+"""Where everything is slow, each span is: without a limit the log would hide what else is in it."""
+
+# Rested between two looks at what ended: however many spans are slow, the thread wakes four times a second.
+_REST: Final = 0.25
+# That many slow spans can end within it; more are counted only.
+_MOST_WAITING: Final = 1_000
+_MOST_LINES: Final = 100
+
+# Attributes that say which operation it was, and hold nothing of what it was about. Any other may: a path, an
+# application's own attribute.
+_SHOWN: Final = (
+    names.HTTP_REQUEST_METHOD,
+    names.HTTP_ROUTE,
+    names.HTTP_RESPONSE_STATUS_CODE,
+    names.DB_SYSTEM_NAME,
+    names.DB_NAMESPACE,
+    names.DB_OPERATION_NAME,
+    names.DB_COLLECTION_NAME,
+    names.OPERATION_NAME,
+    names.OPERATION_KIND,
+    names.OPERATION_COMPONENT,
+    names.OPERATION_PLUGIN,
+    names.CACHE_NAME,
+    names.CACHE_OPERATION_NAME,
+    names.ERROR_TYPE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SlowOperation:
+    """A finished span that was rated poor or critical.
+
+    Attributes:
+        name: the span's.
+        kind: the span's: ``server``, ``client``, ``internal``, ``producer`` or ``consumer``.
+        duration: seconds.
+        rating: ``poor`` or ``critical``.
+        rule: the thresholds' rule that decided.
+        limit: the limit that was passed, in seconds.
+        trace_id, span_id: in hexadecimal.
+        time: when it ended, in seconds since 1970.
+        attributes: those that say which operation it was; a SQL statement without its literals.
+    """
+
+    name: str
+    kind: str
+    duration: float
+    rating: str
+    rule: str
+    limit: float
+    trace_id: str
+    span_id: str
+    time: float
+    attributes: Mapping[str, str | int | float | bool]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as a dict that JSON can hold."""
+        return asdict(self)
+
+
+class SlowOperations:
+    """Keeps the newest and the slowest, and logs some.
+
+    Args:
+        logged_by_others: whether the instrumentor (by its scope) logs a span that took so many seconds.
+        most: how many of the newest, and how many of the slowest are kept.
+        clock: seconds, never set; for the log's throttle.
+    """
+
+    def __init__(
+        self,
+        logged_by_others: Callable[[str, float], bool] = lambda scope, seconds: False,
+        most: int = 100,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._logged_by_others = logged_by_others
+        self._most = most
+        self._clock = clock
+        self._throttles: dict[str, _Throttle] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        self._waiting: deque[tuple[Any, Any]] = deque(maxlen=_MOST_WAITING)
+        self._lines: deque[SlowOperation] = deque(maxlen=_MOST_LINES)
+        self._newest: deque[SlowOperation] = deque(maxlen=self._most)
+        # By duration. Of equals, which cannot be compared, the earlier stays: the later is among the newest.
+        self._slowest: list[tuple[float, int, SlowOperation]] = []
+        self._count = 0
+        self._lock = threading.Lock()
+        self._wakeup = threading.Event()
+        self._ended = False
+
+    def take(self, span: Any, verdict: Any) -> None:
+        """Takes a span that has just ended, on its thread.
+
+        Args:
+            span: with its final name, times and attributes.
+            verdict: what it was rated.
+        """
+        if verdict.rating in _SLOW:
+            self._waiting.append((span, verdict))
+            if not self._wakeup.is_set():
+                self._wakeup.set()
+
+    def begin(self) -> None:
+        """Starts the thread. At interpreter shutdown, when none can start, does nothing."""
+        thread = threading.Thread(target=self._run, name="spanwise-slow", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return
+
+    def after_fork(self) -> None:
+        """In a forked child: nothing was slow yet, and it has a thread of its own."""
+        self._reset()
+        self._throttles.clear()
+        self.begin()
+
+    def end(self) -> None:
+        """Ends the thread, once it has logged what waits."""
+        self._ended = True
+        self._wakeup.set()
+
+    def operations(self) -> list[SlowOperation]:
+        """The newest and the slowest that were kept, the slowest first."""
+        self._read()
+        with self._lock:
+            found = {id(each): each for each in (*self._newest, *(kept for _, _, kept in self._slowest))}
+        return sorted(found.values(), key=lambda each: (-each.duration, -each.time))
+
+    def _run(self) -> None:
+        # A handler of the application may send its lines somewhere: that is no operation of the application.
+        with suppressed():
+            wakeup = self._wakeup
+            while wakeup is self._wakeup and not self._ended:
+                wakeup.wait()
+                self._turn()
+                if not self._ended:
+                    time.sleep(_REST)
+            self._turn()
+
+    def _turn(self) -> None:
+        self._wakeup.clear()
+        self._read()
+        while self._lines:
+            line = self._lines.popleft()
+            try:
+                self._log(line)
+            except Exception as error:  # a logging filter or handler of the application
+                _logger.debug("could not log a slow operation: %r", error)
+
+    def _read(self) -> None:
+        """Reads what ended since. Any thread may; none but ours logs."""
+        with self._lock:
+            for _ in range(len(self._waiting)):
+                span, verdict = self._waiting.popleft()
+                try:
+                    operation = _operation(span, verdict)
+                    logged = self._logged_by_others(span.instrumentation_scope.name, operation.duration)
+                except Exception as error:  # a span that a processor of the application's has changed
+                    _logger.debug("a slow operation cannot be read: %r", error)
+                    continue
+                self._keep(operation)
+                if not logged:
+                    self._lines.append(operation)
+
+    def _keep(self, operation: SlowOperation) -> None:
+        self._count += 1
+        self._newest.append(operation)
+        ranked = (operation.duration, -self._count, operation)
+        if len(self._slowest) < self._most:
+            heapq.heappush(self._slowest, ranked)
+        else:
+            heapq.heappushpop(self._slowest, ranked)
+
+    def _log(self, operation: SlowOperation) -> None:
+        left_out = self._throttles.setdefault(operation.rule, _Throttle()).passes(self._clock())
+        if left_out is None:
+            return
+        about = ", ".join(f"{key}={value}" for key, value in operation.attributes.items())
+        _logger.warning(
+            "slow operation: %s took %.3f s, %s by %s (limit %g s), trace %s, span %s%s%s",
+            operation.name,
+            operation.duration,
+            operation.rating,
+            operation.rule,
+            operation.limit,
+            operation.trace_id,
+            operation.span_id,
+            f": {about}" if about else "",
+            f" [{left_out} by {operation.rule} before were not logged]" if left_out else "",
+        )
+
+
+class _Throttle:
+    """Lets some through in each window. There is one a rule, and rules are bounded by the file."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._passed = 0
+        self._left_out = 0
+
+    def passes(self, now: float) -> int | None:
+        """None, or how many did not pass since the last that did."""
+        if now >= self._until:
+            self._until, self._passed = now + WINDOW, 0
+        if self._passed >= LINES:
+            self._left_out += 1
+            return None
+        self._passed += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
+
+def _operation(span: Any, verdict: Any) -> SlowOperation:
+    context = span.get_span_context()
+    return SlowOperation(
+        name=str(span.name),
+        kind=span.kind.name.lower(),
+        duration=(span.end_time - span.start_time) / 1e9,
+        rating=verdict.rating,
+        rule=verdict.rule,
+        limit=verdict.limit,
+        trace_id=f"{context.trace_id:032x}",
+        span_id=f"{context.span_id:016x}",
+        time=span.end_time / 1e9,
+        attributes=_shown(span.attributes or {}),
+    )
+
+
+def _shown(attributes: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    shown = {
+        key: attributes[key] for key in _SHOWN if isinstance(attributes.get(key), (str, int, float, bool))
+    }
+    statement = attributes.get(names.DB_QUERY_TEXT)
+    # Redis's text is commands and question marks; of SQL, others' instrumentations leave the literals.
+    if isinstance(statement, str):
+        system = str(attributes.get(names.DB_SYSTEM_NAME, ""))
+        shown[names.DB_QUERY_TEXT] = statement if system == "redis" else _redacted(statement, system)
+    return shown
+
+
+def _redacted(statement: str, system: str) -> str:
+    from spanwise.privacy.sql import describe
+
+    return describe(statement, system).text
