@@ -11,7 +11,7 @@ from opentelemetry.metrics import MeterProvider
 from spanwise import names
 from spanwise.meters.history import History
 from spanwise.meters.sampler import Sampler
-from spanwise.meters.statistics import WATCHED
+from spanwise.meters.watched import WATCHED
 
 __all__ = ["observe", "sampler"]
 

@@ -7,29 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spanwise import names
-from spanwise.meters.history import History, Watch
+from spanwise.meters import watched
+from spanwise.meters.history import History
 from spanwise.meters.sampler import Sampler
 
-__all__ = ["WATCHED", "Controllers", "Preloads", "Statistics", "Trend", "take"]
-
-_MEMORY: Watch = (names.PROCESS_MEMORY_USAGE.name, ())
-_REQUESTS: Watch = (names.HTTP_SERVER_REQUEST_DURATION.name, ())
-_CONTROLLERS: Watch = (names.CONTROLLER_ACTIVE.name, ())
-_STATES: Watch = (names.CONTROLLER_COUNT.name, ())
-_PRELOADS: Watch = (names.PRELOAD_EVENTS.name, ())
-_PRELOADED: Watch = (names.PRELOAD_EVENTS.name, ((names.PRELOAD_OUTCOME, "success"),))
-_PRELOAD_TIMES: Watch = (names.PRELOAD_DURATION.name, ())
-
-WATCHED: tuple[Watch, ...] = (
-    _MEMORY,
-    _REQUESTS,
-    _CONTROLLERS,
-    _STATES,
-    _PRELOADS,
-    _PRELOADED,
-    _PRELOAD_TIMES,
-)
-"""What a history must watch for the statistics to be whole."""
+__all__ = ["Controllers", "Preloads", "Statistics", "Trend", "take"]
 
 # A trend is of the newest samples: an hour of them at the shipped interval.
 _TREND_SAMPLES = 120
@@ -147,11 +129,11 @@ def _memory() -> int | None:
 
 def _controllers(history: History) -> Controllers:
     states: dict[str, int] = {}
-    for attributes, value in history.levels(_STATES):
+    for attributes, value in history.levels(watched.STATES):
         state = str(attributes.get(names.CONTROLLER_STATE))
         states[state] = states.get(state, 0) + int(value)
     return Controllers(
-        total=int(sum(value for _, value in history.levels(_CONTROLLERS))),
+        total=int(sum(value for _, value in history.levels(watched.CONTROLLERS))),
         ready=states.get("ready", 0),
         loading=states.get("loading", 0),
         failed=states.get("failed", 0),
@@ -159,8 +141,8 @@ def _controllers(history: History) -> Controllers:
 
 
 def _preloads(history: History) -> Preloads:
-    tried, succeeded = history.growth(_PRELOADS), history.growth(_PRELOADED)
-    times = history.growth(_PRELOAD_TIMES)
+    tried, succeeded = history.growth(watched.PRELOADS), history.growth(watched.PRELOADED)
+    times = history.growth(watched.PRELOAD_TIMES)
     total = int(tried.total) if tried is not None else 0
     return Preloads(
         total=total,
@@ -170,7 +152,10 @@ def _preloads(history: History) -> Preloads:
 
 
 def _memory_trend(history: History) -> Trend:
-    metric, values = _MEMORY[0], [value for _, rows in history.past(_MEMORY) for _, value in rows]
+    metric, values = (
+        watched.MEMORY[0],
+        [value for _, rows in history.past(watched.MEMORY) for _, value in rows],
+    )
     values = values[-_TREND_SAMPLES:]
     if len(values) < _LEAST_SAMPLES:
         return Trend(metric)
@@ -181,7 +166,7 @@ def _memory_trend(history: History) -> Trend:
 def _performance_trend(history: History) -> Trend:
     if history.samples >= _LEAST_SAMPLES:
         span = history.newest - history.since(_TREND_SAMPLES)
-        for watch in (_REQUESTS, _PRELOAD_TIMES):
+        for watch in (watched.REQUESTS, watched.PRELOAD_TIMES):
             earlier = history.growth(watch, span / 2, ago=span / 2)
             later = history.growth(watch, span / 2)
             if earlier is None or later is None:
@@ -189,7 +174,7 @@ def _performance_trend(history: History) -> Trend:
             if min(earlier.measurements, later.measurements) >= _LEAST_MEASUREMENTS:
                 before, after = (each.total / each.measurements for each in (earlier, later))
                 return _trend(watch[0], before, after)
-    return Trend(_REQUESTS[0])
+    return Trend(watched.REQUESTS[0])
 
 
 def _trend(metric: str, before: float, after: float) -> Trend:

@@ -18,7 +18,8 @@ from spanwise import names, statistics
 from spanwise.instruments import make
 from spanwise.meters.history import History
 from spanwise.meters.sampler import Sampler
-from spanwise.meters.statistics import WATCHED, Controllers, Preloads, Trend, take
+from spanwise.meters.statistics import Controllers, Preloads, Trend, take
+from spanwise.meters.watched import WATCHED
 
 
 class Process:
