@@ -116,7 +116,7 @@ WORKLOADS: Mapping[str, Workload] = {
             "µs of process CPU",
             (Figure("process", "a request"),),
             "300",
-            "1000",
+            "3000",
             over_plain=True,
         ),
     )
