@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from spanwise.alerts.engine import Alerts
+from spanwise.artefacts.alertmanager import alertmanager
 from spanwise.errors import ThresholdsError
+from spanwise.meters.history import History
 from spanwise.rules.alerting import SEVERITIES, Alerting, Handler
 from spanwise.thresholds.load import read
 
@@ -27,6 +30,21 @@ def test_log_and_event_need_nothing() -> None:
     assert expected[0].severities == SEVERITIES
 
 
+def test_who_tells_a_handler_is_told_once() -> None:
+    rules = read(
+        "version: 1\nalerts: {handlers: {a: {webhook: 'http://a/', by: process},"
+        " b: {slack: {file: /b}, by: alertmanager}, c: {pagerduty: key}}}"
+    ).rules
+    (alerting,) = (rule for rule in rules if isinstance(rule, Alerting))
+    assert [each.by for each in alerting.handlers] == ["process", "alertmanager", ""]
+    generated = alertmanager(rules)
+    assert "http://a/" not in generated
+    assert generated.count("/b") == 3  # severities
+    assert "routing_key: key" in generated
+    alerts = Alerts((), alerting, History(1), "shop")
+    assert sorted(alerts.notifications()) == ["a", "c"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -36,6 +54,8 @@ def test_log_and_event_need_nothing() -> None:
         ("{lines: {file: '$HOME/x'}}", "is no path"),
         ("{lines: {file: x, event: }}", "lines is two things"),
         ("[evnt]", "did you mean"),
+        ("{a: {webhook: 'http://a/', by: proces}}", "did you mean"),
+        ("{lines: {file: x, by: alertmanager}}", "only the process tells a file"),
     ],
 )
 def test_mistakes(text: str, message: str) -> None:
