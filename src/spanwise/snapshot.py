@@ -8,7 +8,7 @@ TYPE_CHECKING = False  # typing is not imported for it: every start of `spanwise
 if TYPE_CHECKING:
     from typing import Any
 
-    from spanwise.alerts.slow import SlowOperation
+    from spanwise.alerts.operation import SlowOperation
     from spanwise.meters.statistics import Statistics
     from spanwise.probes.condition import Health
 

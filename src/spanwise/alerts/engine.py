@@ -158,6 +158,7 @@ def _outboxes(alerting: Alerting) -> list[Outbox]:
     return [
         Outbox(handler.name, HANDLERS[handler.type](handler), handler.severities)
         for handler in alerting.handlers
+        if handler.by in ("", "process")
     ]
 
 

@@ -291,7 +291,9 @@ RULES: tuple[MetricRule | Alerting | History, ...] = (
         throttle=300000000000,
         repeat=14400000000000,
         handlers=(
-            Handler(name="log", type="log", address="", file="", severities=("critical", "warning", "info")),
+            Handler(
+                name="log", type="log", address="", file="", severities=("critical", "warning", "info"), by=""
+            ),
         ),
     ),
     History(interval=30000000000, samples=1000),

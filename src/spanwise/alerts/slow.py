@@ -12,13 +12,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spanwise import names
 from spanwise.context import suppressed
 
-__all__ = ["LINES", "WINDOW", "SlowOperation", "SlowOperations"]
+if TYPE_CHECKING:
+    from spanwise.alerts.operation import SlowOperation
+
+__all__ = ["LINES", "WINDOW", "SlowOperations"]
 
 _logger = logging.getLogger("spanwise.slow")
 
@@ -53,38 +55,6 @@ _SHOWN: Final = (
     names.CACHE_OPERATION_NAME,
     names.ERROR_TYPE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SlowOperation:
-    """A finished span that was rated poor or critical.
-
-    Attributes:
-        name: the span's.
-        kind: the span's: ``server``, ``client``, ``internal``, ``producer`` or ``consumer``.
-        duration: seconds.
-        rating: ``poor`` or ``critical``.
-        rule: the thresholds' rule that decided.
-        limit: the limit that was passed, in seconds.
-        trace_id, span_id: in hexadecimal.
-        time: when it ended, in seconds since 1970.
-        attributes: those that say which operation it was; a SQL statement without its literals.
-    """
-
-    name: str
-    kind: str
-    duration: float
-    rating: str
-    rule: str
-    limit: float
-    trace_id: str
-    span_id: str
-    time: float
-    attributes: Mapping[str, str | int | float | bool]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as a dict that JSON can hold."""
-        return asdict(self)
 
 
 class SlowOperations:
@@ -242,6 +212,9 @@ class _Throttle:
 
 
 def _operation(span: Any, verdict: Any) -> SlowOperation:
+    # Here, not above: a start need not make the class.
+    from spanwise.alerts.operation import SlowOperation
+
     context = span.get_span_context()
     return SlowOperation(
         name=str(span.name),

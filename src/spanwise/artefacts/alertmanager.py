@@ -76,7 +76,7 @@ def _told(handlers: Iterable[Handler]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for handler in handlers:
         # The process's own, such as the log, are not Alertmanager's.
-        if handler.type in _RECEIVERS:
+        if handler.type in _RECEIVERS and handler.by in ("", "alertmanager"):
             key, make = _RECEIVERS[handler.type]
             found.setdefault(key, []).append({"send_resolved": True, **make(handler)})
     return found

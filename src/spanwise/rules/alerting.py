@@ -26,6 +26,7 @@ class Handler:
         file: the file, on the machine that tells, which holds the address, so that a secret need not stand
             in the thresholds; empty for none.
         severities: those it is told of, worst first.
+        by: who tells it: ``process`` or ``alertmanager``; empty for both, where both can.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Handler:
     address: str = ""
     file: str = ""
     severities: tuple[str, ...] = SEVERITIES
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

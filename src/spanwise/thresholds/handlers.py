@@ -56,6 +56,8 @@ _ADDRESSES: Final[dict[str, Callable[[Node], str] | None]] = {
 }
 """By a handler's type: what reads its address; None where it has none. A new type is a line here."""
 
+_TELLERS: Final = ("process", "alertmanager")
+
 _ADDRESS: Final = {
     "anyOf": [
         {"type": "string"},
@@ -80,6 +82,7 @@ _SCHEMA_OF_ONE: Final[dict[str, Any]] = {
     "properties": {
         **{each: _schema_of(reader) for each, reader in _ADDRESSES.items()},
         "severities": {"type": "array", "items": {"enum": list(SEVERITIES)}},
+        "by": {"enum": list(_TELLERS)},
     },
     "additionalProperties": False,
 }
@@ -119,11 +122,11 @@ def _one(name: str, node: Node) -> Handler:
         raise node.error(f"{name[:60]!r} cannot be a handler's name", "Use letters, digits, - . and _")
     given = node.mapping("what the handler needs, such as {webhook: https://…}")
     for key, each in given.items():
-        if key != "severities" and key not in _ADDRESSES:
+        if key not in ("severities", "by") and key not in _ADDRESSES:
             raise ThresholdsError(
                 f"{name}: a handler has no {key!r}",
                 where=each.key_place,
-                fix=suggestion(key, [*_ADDRESSES, "severities"]),
+                fix=suggestion(key, [*_ADDRESSES, "severities", "by"]),
             )
     types = [key for key in given if key in _ADDRESSES] or ([name] if name in _ADDRESSES else [])
     if len(types) != 1:
@@ -134,18 +137,28 @@ def _one(name: str, node: Node) -> Handler:
     severities = _severities(given["severities"]) if "severities" in given else SEVERITIES
     (kind,) = types
     read = _ADDRESSES[kind]
+    by = _teller(given["by"], kind) if "by" in given else ""
     if read is None:
-        return Handler(name, kind, severities=severities)
+        return Handler(name, kind, severities=severities, by=by)
     if kind not in given:
         raise node.error(f"{name} needs an address", f"Write {name}: {{{kind}: …}}")
     address = given[kind]
     if not isinstance(address.value, dict):
-        return Handler(name, kind, read(address), severities=severities)
+        return Handler(name, kind, read(address), severities=severities, by=by)
     if list(address.value) != ["file"]:
         raise address.error(f"{name}: expected an address, or {{file: where it is}}, found {address.found}")
     if read is _path:
         raise address.error(f"{name}: a path is no secret", "Write it here")
-    return Handler(name, kind, file=_path(address.value["file"]), severities=severities)
+    return Handler(name, kind, file=_path(address.value["file"]), severities=severities, by=by)
+
+
+def _teller(node: Node, kind: str) -> str:
+    word = node.text("process or alertmanager")
+    if word not in _TELLERS:
+        raise node.error(f"nobody called {word!r} tells of alerts", suggestion(word, _TELLERS))
+    if word == "alertmanager" and kind in ("log", "event", "file"):
+        raise node.error(f"only the process tells a {kind}", "Leave it out, or write by: process")
+    return word
 
 
 def _severities(node: Node) -> tuple[str, ...]:
