@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from spanwise import names
@@ -33,7 +34,7 @@ LINES: Final = 5
 
 # Rested between two looks at what ended: however many spans are slow, the thread wakes four times a second.
 _REST: Final = 0.25
-# That many slow spans can end within it; more are counted only.
+# That many slow spans can end within it; what is beyond is counted, and the log tells of it.
 _MOST_WAITING: Final = 1_000
 _MOST_LINES: Final = 100
 
@@ -79,7 +80,11 @@ class SlowOperations:
         self._reset()
 
     def _reset(self) -> None:
-        self._waiting: deque[tuple[Any, Any]] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[tuple[int, Any, Any]] = deque(maxlen=_MOST_WAITING)
+        self._numbers = count(1)  # of those taken
+        self._newest_taken = 0
+        self._read_so_far = 0
+        self._missed = 0
         self._lines: deque[SlowOperation] = deque(maxlen=_MOST_LINES)
         self._newest: deque[SlowOperation] = deque(maxlen=self._most)
         # By duration. Of equals, which cannot be compared, the earlier stays: the later is among the newest.
@@ -97,7 +102,7 @@ class SlowOperations:
             verdict: what it was rated.
         """
         if verdict.rating in _SLOW:
-            self._waiting.append((span, verdict))
+            self._waiting.append((next(self._numbers), span, verdict))
             if not self._wakeup.is_set():
                 self._wakeup.set()
 
@@ -141,6 +146,15 @@ class SlowOperations:
     def _turn(self) -> None:
         self._wakeup.clear()
         self._read()
+        missed = max(0, self._newest_taken - self._read_so_far)
+        if missed > self._missed:
+            _logger.warning(
+                "%d slow operations are not listed: more than %d ended within %g s",
+                missed - self._missed,
+                _MOST_WAITING,
+                _REST,
+            )
+            self._missed = missed
         while self._lines:
             line = self._lines.popleft()
             try:
@@ -152,7 +166,9 @@ class SlowOperations:
         """Reads what ended since. Any thread may; none but ours logs."""
         with self._lock:
             for _ in range(len(self._waiting)):
-                span, verdict = self._waiting.popleft()
+                number, span, verdict = self._waiting.popleft()
+                self._newest_taken = max(self._newest_taken, number)
+                self._read_so_far += 1
                 try:
                     operation = _operation(span, verdict)
                     logged = self._logged_by_others(span.instrumentation_scope.name, operation.duration)

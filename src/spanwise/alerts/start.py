@@ -33,7 +33,7 @@ def attach(
     now: list[Alerts] = []
 
     def begin() -> None:
-        # Here, not above: it takes 10 ms to import, and a process may end before its first sample.
+        # Here, not above: it takes 30 ms to import, and a process may end before its first sample.
         from spanwise.alerts import engine
         from spanwise.rules.alerting import Alerting
         from spanwise.rules.local import in_process

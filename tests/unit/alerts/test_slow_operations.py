@@ -118,12 +118,15 @@ def test_equally_slow_ones_do_not_confuse_it() -> None:
     assert len(process.slow.operations()) == 4
 
 
-def test_however_many_end_at_once_the_queue_is_bounded() -> None:
+def test_however_many_end_at_once_the_queue_is_bounded_and_the_rest_is_told(lines: list[str]) -> None:
     process = Process()
     for _ in range(slow._MOST_WAITING + 10):
         process.span(4_000)
     assert len(process.slow._waiting) == slow._MOST_WAITING
     assert len(process.slow.operations()) <= 200
+    for _ in range(2):
+        process.slow._turn()
+    assert len([line for line in lines if line.startswith("10 slow operations are not listed")]) == 1
 
 
 def test_a_span_that_is_good_or_acceptable_is_not_taken() -> None:
