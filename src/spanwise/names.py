@@ -180,6 +180,9 @@ CACHE_HIT_RATIO: Final = Metric(
 RATING: Final = "spanwise.rating"
 RATING_RULE: Final = "spanwise.rating.rule"
 RATING_LIMIT: Final = "spanwise.rating.limit"
+RATED_SPANS: Final = Metric(
+    "spanwise.rated.spans", "{span}", "Spans that were rated worse than good, by rule and rating.", "spanwise"
+)
 
 # -- objectives (ours) ------------------------------------------------------------------------
 # Set by the Collector on the spans of a rule that has an objective: the rule's name, and whether the span

@@ -16,6 +16,7 @@ from spanwise.alerts.start import attach
 from spanwise.deliver import exporters, selfmetrics
 from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
+from spanwise.instruments import make
 from spanwise.launched import Launch
 from spanwise.meters import standard
 from spanwise.meters.provider import MeterProvider
@@ -81,6 +82,8 @@ def start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> 
     ]
     provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False, views=views)
     metrics.set_meter_provider(provider)
+    if launched.slow is not None:
+        launched.slow.rated = make(provider.get_meter(names.SCOPE_ALERTS), names.RATED_SPANS)
     if readers:
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
     of_process = bool(readers) and launched.settings.process_meters

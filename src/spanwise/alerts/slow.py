@@ -65,6 +65,9 @@ class SlowOperations:
         logged_by_others: whether the instrumentor (by its scope) logs a span that took so many seconds.
         most: how many of the newest, and how many of the slowest are kept.
         clock: seconds, never set; for the log's throttle.
+
+    Attributes:
+        rated: a counter of all that were rated worse than good; None until there are metrics.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class SlowOperations:
         self._most = most
         self._clock = clock
         self._throttles: dict[str, _Throttle] = {}
+        self.rated: Any = None
         self._reset()
 
     def _reset(self) -> None:
@@ -101,6 +105,8 @@ class SlowOperations:
             span: with its final name, times and attributes.
             verdict: what it was rated.
         """
+        if self.rated is not None:
+            self.rated.add(1, {names.RATING_RULE: verdict.rule, names.RATING: verdict.rating})
         if verdict.rating in _SLOW:
             self._waiting.append((next(self._numbers), span, verdict))
             if not self._wakeup.is_set():

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
 
 from spanwise import names
-from spanwise.rules.model import History, MetricRule, Objective, Rule
+from spanwise.rules.model import RATINGS, History, MetricRule, Objective, Rule, Series
 
 __all__ = ["elsewhere", "in_process"]
 
+_OF_RATED: Final = {names.RATING, names.RATING_RULE}
+
 
 def in_process(rules: Iterable[Rule], history: History) -> tuple[MetricRule, ...]:
-    """The rules on metrics that are held in the process, by name."""
-    metrics = [rule for rule in rules if isinstance(rule, MetricRule) and not _hindrance(rule, history)]
+    """The rules on metrics that are held in the process, by name.
+
+    One on the Collector's count of rated spans is held against the process's own count of them.
+    """
+    metrics = [
+        replace(rule, series=_own(rule.series))
+        for rule in rules
+        if isinstance(rule, MetricRule) and not _hindrance(rule, history)
+    ]
     return tuple(sorted(metrics, key=lambda rule: (rule.name, rule.severity)))
 
 
@@ -25,12 +36,21 @@ def elsewhere(rules: Iterable[Rule], history: History) -> dict[str, str]:
     }
 
 
+def _own(series: Series) -> Series:
+    """The series that the process has instead: spans that are worse than good are counted when they end."""
+    labels = dict(series.labels)
+    rated = labels.get(names.RATING, RATINGS[0]) != RATINGS[0]
+    if series.metric == names.SPAN_METRICS_CALLS.name and rated and labels.keys() <= _OF_RATED:
+        return replace(series, metric=names.RATED_SPANS.name, unit=names.RATED_SPANS.unit)
+    return series
+
+
 def _hindrance(rule: MetricRule | Objective, history: History) -> str:
     if isinstance(rule, Objective):
         return "an objective"
     # To count every span in the process, whatever its rating, would cost each of them.
     if any(
-        each is not None and each.metric.startswith(names.SPAN_METRICS_NAMESPACE)
+        each is not None and _own(each).metric.startswith(names.SPAN_METRICS_NAMESPACE)
         for each in (rule.series, rule.of)
     ):
         return "the Collector counts its spans"

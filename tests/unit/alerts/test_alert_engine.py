@@ -10,17 +10,23 @@ import pytest
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.trace import SpanKind
 
 from spanwise import names, on_alert
 from spanwise.alerts import engine, listeners, shipped
 from spanwise.alerts.notification import Notification
+from spanwise.alerts.slow import SlowOperations
 from spanwise.alerts.start import attach
+from spanwise.instruments import make
 from spanwise.meters.history import History
 from spanwise.meters.sampler import Sampler
+from spanwise.rating.shipped import CANDIDATES
+from spanwise.rating.verdict import verdicts
 from spanwise.rules.alerting import Alerting, Handler
 from spanwise.rules.local import elsewhere, in_process
 from spanwise.rules.model import History as Kept
 from spanwise.rules.model import MetricRule, Objective, Series
+from spanwise.spans.provider import TracerProvider
 from spanwise.thresholds.load import load, read
 
 SECOND = 1_000_000_000
@@ -199,16 +205,53 @@ def test_nothing_begins_in_a_process_that_ends_before() -> None:
     assert read_rules == []
 
 
+def test_ratings_raise_alerts() -> None:
+    """The rule is about the Collector's count of rated spans; the process counts its own."""
+    (kept,) = (rule for rule in shipped.RULES if isinstance(rule, Kept))
+    rules = tuple(rule for rule in in_process(shipped.RULES, kept) if rule.name == "slow_queries")
+    process = Process(rules=rules)
+    verdict = verdicts(CANDIDATES)
+    slow = SlowOperations()
+    slow.rated = make(process.provider.get_meter(names.SCOPE_ALERTS), names.RATED_SPANS)
+    verdict.told = slow.take  # type: ignore[attr-defined]
+    tracer = TracerProvider(shutdown_on_exit=False, verdict=verdict).get_tracer("app")
+
+    def query(seconds: int) -> None:
+        span = tracer.start_span(
+            "SELECT", kind=SpanKind.CLIENT, attributes={names.DB_SYSTEM_NAME: "postgresql"}, start_time=0
+        )
+        span.end(seconds * SECOND)
+
+    def firing(slow_ones: int) -> list[str]:
+        for _ in range(slow_ones):
+            query(2)
+        query(0)
+        process.sample(0.0)
+        return [each.rule.name for each in process.alerts.firing()]
+
+    assert [firing(0), firing(15)] == [[], []], "15 may be slow"
+    found = [firing(1) for _ in range(8)]
+    assert found[0] == [], "for three minutes"
+    assert found[-1] == ["slow_queries"]
+
+
 # -- which rules are held where -------------------------------------------------------------------
 
 
 def test_the_shipped_rules_are_held_where_they_can_be() -> None:
     (kept,) = (rule for rule in shipped.RULES if isinstance(rule, Kept))
     here = {rule.name for rule in in_process(shipped.RULES, kept)}
-    assert here >= {"memory", "latency", "preload_failures", "circuit_trips", "disposal_errors", "buffering"}
+    assert here >= {
+        "memory",
+        "latency",
+        "slow_queries",
+        "preload_failures",
+        "circuit_trips",
+        "disposal_errors",
+        "buffering",
+    }
     assert elsewhere(load().rules, kept) == {
         "http_errors": "the Collector counts its spans",
-        "slow_queries": "the Collector counts its spans",
         "preload": "an objective",
     }
     both = here & set(elsewhere(load().rules, kept))
