@@ -244,12 +244,12 @@ class Measured:
         A generator is under way from its first item to its last, and closed or dropped it ends. Anything else
         is returned as it is, with a warning.
         """
+        if isinstance(function, (staticmethod, classmethod)):
+            # A static method can be called since Python 3.10, but as a plain function it would get `self`.
+            return type(function)(self(function.__func__))
         if not callable(function) or isinstance(function, type):
             tell(f"a {self.what} decorates functions and methods, not {shown(function)}; it is left alone")
             return function
-        if isinstance(function, (staticmethod, classmethod)):
-            # Callable since Python 3.10, but what makes a method of it is not its call.
-            return type(function)(self(function.__func__))
         made: Callable[P, R] = steps.observed(
             function, lambda args, kwargs: self._run(function, args, kwargs)
         )

@@ -107,20 +107,18 @@ def observed(function: Callable[..., Any], run_of: Callable[[tuple[Any, ...], di
         function: a function, a coroutine function, a generator or an asynchronous generator function.
         run_of: makes what is told, for one call, of its arguments.
     """
-    # An object that can be called is of the sort of its method.
-    sort = function if hasattr(function, "__code__") else getattr(type(function), "__call__", function)
-    if isinstance(function, functools.partial):
-        sort = function
-    if inspect.isasyncgenfunction(sort):
+    # An object that can be called is of the sort of its class's method; a function's class has none of them.
+    method = type(function).__call__
+    if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(method):
         return _of_async_generator(function, run_of)
     made: Any
-    if inspect.iscoroutinefunction(sort):
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method):
 
         async def made(*args: Any, **kwargs: Any) -> Any:
             run = run_of(args, kwargs)
             return await _observe_coroutine(run, function(*args, **kwargs))
 
-    elif inspect.isgeneratorfunction(sort):
+    elif inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(method):
 
         def made(*args: Any, **kwargs: Any) -> Any:
             run = run_of(args, kwargs)
@@ -143,9 +141,8 @@ def observed(function: Callable[..., Any], run_of: Callable[[tuple[Any, ...], di
     functools.update_wrapper(made, function)
     for name in _OF_CACHES:
         # Methods of lru_cache's functions: what is in their __dict__ comes by itself.
-        method = getattr(function, name, None)
-        if method is not None:
-            setattr(made, name, method)
+        if hasattr(function, name):
+            setattr(made, name, getattr(function, name))
     return made
 
 

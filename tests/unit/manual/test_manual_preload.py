@@ -12,7 +12,7 @@ from opentelemetry.trace import StatusCode
 
 import spanwise
 from spanwise import names
-from spanwise.manual.items import size_of
+from spanwise.manual.items import is_cancelled, size_of
 from spanwise.rating.lowered import compile_rules
 from spanwise.thresholds.load import load, lower
 
@@ -66,6 +66,30 @@ def test_what_is_raised_says_the_outcome(observed: Any, error: Exception, outcom
     span = observed.span()
     assert span.attributes["outcome"] == outcome
     assert span.status.status_code is StatusCode.ERROR
+
+
+def test_one_that_nobody_waits_for_any_longer_is_a_time_out(observed: Any) -> None:
+    @spanwise.preload("a")
+    async def load() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(asyncio.wait_for(load(), 0.01))
+    assert events(observed) == {"success": 0, "failure": 0, "timeout": 1}
+    assert observed.span().attributes[names.ERROR_TYPE].endswith("CancelledError")
+
+
+def test_what_says_that_somebody_gave_up() -> None:
+    class GreenletExit(BaseException):
+        """As gevent's."""
+
+    class Cancelled(BaseException):
+        """As trio's."""
+
+    cancelled = [asyncio.CancelledError(), GreenletExit(), Cancelled()]
+    others = [concurrent.futures.CancelledError(), KeyboardInterrupt(), SystemExit(), OSError(), None]
+    assert [is_cancelled(each) for each in cancelled] == [True] * 3
+    assert [is_cancelled(each) for each in others] == [False] * 5
 
 
 def test_failures_and_time_outs_by_hand(observed: Any) -> None:
