@@ -94,15 +94,12 @@ def test_a_counter_keeps_as_many_as_its_reservoir(delivery: Delivery) -> None:
 
 def test_points_that_look_alike_are_told_apart(delivery: Delivery) -> None:
     """By scope, by name, and by attributes whose values Python takes for equal."""
-    for scope in ("m", "n"):
+    for ten, scope in enumerate("mn"):
         counter = delivery.provider.get_meter(scope).create_counter("c")
-        delivery.measured(counter.add, 1, k=1)
-        delivery.measured(counter.add, 2, k=True)
-        delivery.measured(counter.add, 3, k=["a"])
+        delivery.measured(counter.add, 1 + 10 * ten, k=1)
+        delivery.measured(counter.add, 2 + 10 * ten, k=True)
+        delivery.measured(counter.add, 3 + 10 * ten, k=["a"])
     delivery.reader.sample()
     found = delivery.delivered()
-    assert [found[f"{scope} c {{'k': {k}}}"] for scope in "mn" for k in ("1", "True", "('a',)")] == [
-        [1],
-        [2],
-        [3],
-    ] * 2
+    told = [found[f"{scope} c {{'k': {value}}}"] for scope in "mn" for value in ("1", "True", "('a',)")]
+    assert told == [[1], [2], [3], [11], [12], [13]]
