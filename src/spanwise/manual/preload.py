@@ -97,7 +97,7 @@ class Preload(Identified):
             call.span.set_attribute(names.PRELOAD_SIZE, self._size)
         if failed:
             code = _TIMED_OUT if timed_out and error is None else ""
-            seconds = call.fail(
+            call.fail(
                 error,
                 error_type=code,
                 message=message or None,
@@ -105,5 +105,5 @@ class Preload(Identified):
             )
         else:
             call.span.set_attribute(names.PRELOAD_OUTCOME, outcome)
-            seconds = call.end({names.PRELOAD_OUTCOME: outcome})
-        parts().preloads.record(outcome, seconds, self._size)
+            call.end({names.PRELOAD_OUTCOME: outcome})
+        parts().preloads.record(outcome, self._size)
