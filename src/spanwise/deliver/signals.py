@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from spanwise import names
 from spanwise.deliver.channel import Channel
+from spanwise.deliver.exemplars import Exemplars
 
 __all__ = ["MetricDelivery", "MetricSampling", "SpanDelivery"]
 
@@ -134,11 +135,19 @@ class MetricDelivery(MetricSampling):
         self._active = active
         self._reporting = False
         self._open = True
+        self._exemplars = Exemplars()
         self.standing_by = False
+
+    def sample(self) -> MetricsData | None:
+        """The same; the exemplars that it took go out with the next delivery."""
+        data = super().sample()
+        if data is not None:
+            self._exemplars.keep(data)
+        return data
 
     def _deliver(self, metrics_data: MetricsData) -> None:
         if self._open and not self.standing_by and (self._reporting or self._has_work(metrics_data)):
-            self._offer(metrics_data)
+            self._offer(self._exemplars.given_to(metrics_data))
 
     def _has_work(self, data: MetricsData) -> bool:
         self._reporting = self._active() or any(

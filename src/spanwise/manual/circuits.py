@@ -80,6 +80,10 @@ class Circuit(Measured):
     def _end(self, error: BaseException | str | None, failed: bool) -> None:
         self._finish(None, failed, "")
 
+    def raised(self, error: BaseException) -> None:
+        """The application raised this. A generator that is closed early had its call answered: a success."""
+        self._end(error, not self._leaves(error))
+
     def _begin(self) -> None:
         self._state = self._breaker.state
 

@@ -81,7 +81,8 @@ def preload(id: object = None, *, id_from: Callable[..., object] | None = None) 
     """An item that is loaded ahead of its use, with its outcome: success, failure or time-out.
 
     Metrics: ``preload.events`` and ``preload.duration`` (seconds) by ``outcome``, ``preload.bytes``. A raised
-    TimeoutError, of Python, requests, urllib3 or httpx, is a time-out, any other exception a failure.
+    TimeoutError, of Python, requests, urllib3 or httpx, is a time-out, and so is a cancellation, which
+    ``asyncio.wait_for`` makes of one; any other exception is a failure.
 
     Args:
         id: the item's; on the span, never on a metric.
@@ -110,8 +111,9 @@ def stream(
 
     Metrics: ``stream.started``, ``stream.active``, ``stream.completed``, ``stream.errors``,
     ``stream.duration``, ``stream.buffer.time`` (both in seconds), ``stream.buffer.ratio`` (a share from 0 to
-    1), ``stream.bandwidth`` (bytes a second) and ``stream.bytes``. One that is closed before its end, because
-    the receiver goes away, is neither completed nor failed. A decorated generator's pieces are counted.
+    1), ``stream.bandwidth`` (bytes a second) and ``stream.bytes``. One that is closed or cancelled before its
+    end, because the receiver goes away, is neither completed nor failed. A decorated generator's pieces are
+    counted.
 
     Args:
         id: the stream's; on the span, never on a metric.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextvars import Token
+from contextvars import ContextVar, Token
+from threading import Lock
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
@@ -22,9 +23,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M", bound="Measured")
 
+# What a `with` of one under way entered instead, the innermost last: by context, since the same object may be
+# entered by several threads and tasks at a time.
+_instead: Final[ContextVar[tuple[tuple[Measured, Measured], ...]]] = ContextVar("instead", default=())
+
 
 class Measured:
     """Something that begins and ends once. As a decorator it is the pattern of one such thing a call.
+
+    So it is for ``with`` where another ``with`` has entered it, around or in another thread or task: what
+    ``with`` gives is then another one like it. Only where one ``with`` begins and ends in different contexts,
+    as in a generator that a thread pool runs step by step, must each have an object of its own.
 
     Whatever a subclass does at the beginning or the end may raise: it is told once, and costs telemetry only.
     What the application raises passes unchanged.
@@ -37,6 +46,7 @@ class Measured:
     current = True
 
     def __init__(self) -> None:
+        self._entered = Lock()
         self._reset()
 
     def _reset(self) -> None:
@@ -109,6 +119,16 @@ class Measured:
         """
         self._end(error, True)
 
+    def _recorded(self: M) -> M:
+        """One for what was measured elsewhere: this may be a pattern that several threads record by.
+
+        Raises:
+            ValueError: this is under way.
+        """
+        if self._running:
+            raise ValueError("it is under way and measures itself: end it by stop() or fail() instead")
+        return self._fresh()
+
     def _end(self, error: BaseException | str | None, failed: bool) -> None:
         if not self._running:
             return
@@ -130,18 +150,39 @@ class Measured:
     # -- with, async with ---------------------------------------------------------------------
 
     def __enter__(self: M) -> M:
-        self.start()
-        self.enter_step()
-        return self
+        run = self._entry()
+        run.start()
+        run.enter_step()
+        return run
+
+    def _entry(self: M) -> M:
+        """What a `with` begins: this, or another one where this is entered already."""
+        instead = _instead.get()
+        # If it is free by now, it is not for a `with` inside: whose end would be taken for the outer one's.
+        if all(of is not self for of, _ in instead) and self._entered.acquire(False):
+            return self
+        run = self._fresh()
+        run._entered.acquire(False)
+        _instead.set((*instead, (self, run)))
+        return run
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.leave_step()
+        run: Measured = self
+        instead = _instead.get()
+        for at in range(len(instead) - 1, -1, -1):
+            if instead[at][0] is self:
+                run = instead[at][1]
+                _instead.set(instead[:at] + instead[at + 1 :])
+                break
+        run.leave_step()
         if error is None:
-            self.stop()
+            run.stop()
         else:
-            self.raised(error)
+            run.raised(error)
+        if run._entered.locked():
+            run._entered.release()
 
     async def __aenter__(self: M) -> M:
         return self.__enter__()
@@ -168,8 +209,11 @@ class Measured:
                 # What it made current itself is current again in the next step.
                 self._inside = get_context()
                 detach_context(token)
-            except Exception as error:  # closed in another context than it was begun in: nothing to restore
-                guarded("restore the current span", _raise, error)
+            except Exception:  # its text has the token's address: each would be told as a new mistake
+                tell(
+                    f"{self.what}: it was left in another context than it was entered in, as happens in a "
+                    "generator whose steps a thread pool runs; there the current span is left as it is"
+                )
 
     def item(self, item: Any) -> None:
         """A decorated generator yielded this."""
@@ -179,9 +223,13 @@ class Measured:
         """A decorated function returned this."""
         guarded("look at a result", self._result, result)
 
+    def _leaves(self, error: BaseException) -> bool:
+        """Whether this says that whoever asked for the next item goes away, and is no failure."""
+        return isinstance(error, GeneratorExit)
+
     def raised(self, error: BaseException) -> None:
-        """The application raised this; GeneratorExit is a consumer that goes away."""
-        if not isinstance(error, GeneratorExit):
+        """The application raised this."""
+        if not self._leaves(error):
             self._end(error, True)
         elif self._running:
             self._running = False
@@ -196,6 +244,9 @@ class Measured:
         A generator is under way from its first item to its last, and closed or dropped it ends. Anything else
         is returned as it is, with a warning.
         """
+        if isinstance(function, (staticmethod, classmethod)):
+            # A static method can be called since Python 3.10, but as a plain function it would get `self`.
+            return type(function)(self(function.__func__))
         if not callable(function) or isinstance(function, type):
             tell(f"a {self.what} decorates functions and methods, not {shown(function)}; it is left alone")
             return function
@@ -206,12 +257,14 @@ class Measured:
 
     def _run(self: M, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> M:
         """A thing of its own for one call of a decorated function."""
-        run = object.__new__(type(self))
-        run.__dict__.update(self.__dict__)
-        run._reset()
+        run = self._fresh()
         guarded("read a call's arguments", run._take, function, args, kwargs)
         return run
 
-
-def _raise(error: Exception) -> None:
-    raise error
+    def _fresh(self: M) -> M:
+        """Another one like it that has not begun."""
+        run = object.__new__(type(self))
+        run.__dict__.update(self.__dict__)
+        run._entered = Lock()
+        run._reset()
+        return run

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import get_ident
 from time import thread_time_ns
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from opentelemetry.util.types import AttributeValue
 
@@ -21,6 +21,20 @@ from spanwise.meters.resident import resident_bytes
 __all__ = ["Operation"]
 
 Self = TypeVar("Self", bound="Operation")
+
+# Attributes that operations have: by some of them they are rated, and a figure would take their place.
+_OURS: Final = frozenset(
+    (
+        names.OPERATION_NAME,
+        names.OPERATION_KIND,
+        names.OPERATION_COMPONENT,
+        names.OPERATION_PLUGIN,
+        names.OPERATION_MEMORY_DELTA.name,
+        names.OPERATION_CPU_TIME.name,
+        names.OPERATION_DURATION.name,
+        names.ERROR_TYPE,
+    )
+)
 
 
 class Operation(Measured):
@@ -62,7 +76,8 @@ class Operation(Measured):
 
     def _take(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if not self._name:
-            self._name = function.__qualname__
+            inner = function.func if isinstance(function, partial) else function
+            self._name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
 
     def _begin(self) -> None:
         if not self._name:
@@ -135,6 +150,7 @@ class Operation(Measured):
             raise ValueError(f"{shown(value)} is no number")
         if self._call is NO_CALL:
             return
-        if math.isfinite(value):
-            self._call.span.set_attribute(name, value)
+        if name in _OURS:
+            raise ValueError("the name is one of spanwise's own. Use another")
         parts().operations.add(name, value, unit or "", self._said)
+        self._call.span.set_attribute(name, value)

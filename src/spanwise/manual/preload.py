@@ -8,7 +8,7 @@ from opentelemetry.trace import SpanKind
 
 from spanwise import names
 from spanwise.instrumentors._call import NO_CALL, Call
-from spanwise.manual.items import Identified, is_timeout, size_of
+from spanwise.manual.items import Identified, is_cancelled, is_timeout, size_of
 from spanwise.manual.parts import parts
 from spanwise.manual.told import guarded, is_amount, shown, tell, text
 from spanwise.meters.preload import FAILURE, SUCCESS, TIMEOUT
@@ -41,7 +41,7 @@ class Preload(Identified):
         self._size += size
 
     def time_out(self) -> None:
-        """Ends it as having taken too long. A raised TimeoutError does the same by itself."""
+        """Ends it as having taken too long. A TimeoutError or a cancellation does the same by itself."""
         self._timed_out = True
         self._end(None, True)
 
@@ -54,6 +54,8 @@ class Preload(Identified):
     ) -> None:
         """Records an item whose loading was timed elsewhere and ended now.
 
+        Not for one that is under way: that times itself, and costs one warning here.
+
         Args:
             success: whether it was loaded.
             duration: seconds, not negative.
@@ -65,11 +67,11 @@ class Preload(Identified):
     def _record(self, success: object, duration: float, error: BaseException | str | None, size: int) -> None:
         if not is_amount(duration):
             raise ValueError(f"its duration is {shown(duration)}: give seconds from 0 on")
-        self._reset()
-        self.loaded(size)
-        self._call = self._started(round(duration * 1e9))
+        item = self._recorded()
+        item.loaded(size)
+        item._call = item._started(round(duration * 1e9))
         raised = error if isinstance(error, BaseException) else None
-        self._finish(raised, not success, "" if error is None or raised is not None else text(error))
+        item._finish(raised, not success, "" if error is None or raised is not None else text(error))
 
     def _started(self, took: int | None = None) -> Call:
         attributes = {names.OPERATION_KIND: _NAME, names.PRELOAD_ID: self._id}
@@ -88,13 +90,14 @@ class Preload(Identified):
         call = self._call
         if call is NO_CALL:
             return
-        timed_out = self._timed_out or is_timeout(error)
+        # Cancelled is what `asyncio.wait_for` and `asyncio.timeout` make of it: who waited has given up.
+        timed_out = self._timed_out or is_timeout(error) or is_cancelled(error)
         outcome = SUCCESS if not failed else TIMEOUT if timed_out else FAILURE
         if self._size:
             call.span.set_attribute(names.PRELOAD_SIZE, self._size)
         if failed:
             code = _TIMED_OUT if timed_out and error is None else ""
-            seconds = call.fail(
+            call.fail(
                 error,
                 error_type=code,
                 message=message or None,
@@ -102,5 +105,5 @@ class Preload(Identified):
             )
         else:
             call.span.set_attribute(names.PRELOAD_OUTCOME, outcome)
-            seconds = call.end({names.PRELOAD_OUTCOME: outcome})
-        parts().preloads.record(outcome, seconds, self._size)
+            call.end({names.PRELOAD_OUTCOME: outcome})
+        parts().preloads.record(outcome, self._size)

@@ -15,7 +15,7 @@ from spanwise import names
 from spanwise.instrumentors._call import NO_CALL
 from spanwise.manual.measured import Measured
 from spanwise.manual.parts import parts
-from spanwise.manual.told import guarded, is_amount, shown, tell
+from spanwise.manual.told import guarded, is_amount, shown, tell, text
 from spanwise.meters.locks import ForkLock
 from spanwise.meters.memory import MEGABYTE, Crossing
 from spanwise.meters.resident import resident_bytes
@@ -56,6 +56,8 @@ class MemoryPressure(Measured):
     def record(self, before_mb: float, controllers_disposed: int) -> None:
         """Records what was done already.
 
+        Not for one that is under way: that measures itself, and costs one warning here.
+
         Args:
             before_mb: megabytes (10⁶ bytes) in use before.
             controllers_disposed: how many controllers were given up.
@@ -65,10 +67,11 @@ class MemoryPressure(Measured):
     def _record(self, before_mb: float, controllers_disposed: int) -> None:
         if not is_amount(before_mb):
             raise ValueError(f"before_mb is {shown(before_mb)}: give megabytes from 0 on")
-        self._begin()
-        self._before = round(before_mb * MEGABYTE)
-        self.disposed(controllers_disposed)
-        self._finish(None, False, "")
+        answer = self._recorded()
+        answer._begin()
+        answer._before = round(before_mb * MEGABYTE)
+        answer.disposed(controllers_disposed)
+        answer._finish(None, False, "")
 
     def _begin(self) -> None:
         self._reset_figures()
@@ -167,7 +170,7 @@ class Reaction:
                 if isinstance(result, int) and not isinstance(result, bool):
                     pressure.disposed(result)
         except Exception as error:
-            tell(f"a hook of on_memory_pressure raised {type(error).__name__}: {error}")
+            tell(f"a hook of on_memory_pressure raised {type(error).__name__}: {text(error)}")
         finally:
             self._busy.release()
 
@@ -208,13 +211,14 @@ class _Watcher:
 
     def _go_on(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._stirred.clear()
             self._thread = threading.Thread(target=self._run, name="spanwise-memory", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
         while True:
             with self._lock:
+                # Else the one who cancelled leaves it set, and the wait below is none from then on.
+                self._stirred.clear()
                 found = list(self._reactions)
                 if not found:
                     self._thread = None

@@ -10,9 +10,11 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Generator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 __all__ = ["Stepped", "observed"]
+
+_OF_CACHES: Final = ("cache_clear", "cache_info")
 
 
 class Stepped(Protocol):
@@ -40,8 +42,14 @@ class Stepped(Protocol):
         """It raised this, or was closed by its consumer (GeneratorExit)."""
 
 
-def _steps(run: Stepped, inner: Any, each: Callable[[Any], None] | None = None) -> Generator[Any, Any, Any]:
-    """Yields what ``inner`` yields, hands on what it is sent and thrown, returns what it returns."""
+def _steps(
+    run: Stepped, inner: Any, each: Callable[[Any], None] | None = None, closed: list[Any] | None = None
+) -> Generator[Any, Any, Any]:
+    """Yields what ``inner`` yields, hands on what it is sent and thrown, returns what it returns.
+
+    Since Python 3.13 ``close()`` gives what the generator then returns, but no ``yield from`` hands that on:
+    it goes into ``closed``.
+    """
     step, given = inner.send, None
     while True:
         run.enter_step()
@@ -60,19 +68,23 @@ def _steps(run: Stepped, inner: Any, each: Callable[[Any], None] | None = None) 
         except GeneratorExit:
             run.enter_step()
             try:
-                inner.close()
+                answer = inner.close()
             finally:
                 run.leave_step()
+            if closed is not None and answer is not None:
+                closed.append(answer)
             raise
         except BaseException as error:
             given, step = error, inner.throw
 
 
-def _observe(run: Stepped, inner: Any, each: Callable[[Any], None] | None = None) -> Generator[Any, Any, Any]:
+def _observe(
+    run: Stepped, inner: Any, each: Callable[[Any], None] | None = None, closed: list[Any] | None = None
+) -> Generator[Any, Any, Any]:
     """Stands for a generator, or for a coroutine, from its first step to its end."""
     run.start()
     try:
-        result = yield from _steps(run, inner, each)
+        result = yield from _steps(run, inner, each, closed)
     except BaseException as error:
         run.raised(error)
         raise
@@ -88,24 +100,35 @@ _await: Any = types.coroutine(_steps)
 def observed(function: Callable[..., Any], run_of: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Any:
     """A function of the same sort as ``function`` that does the same, observed.
 
+    A wrong call of a coroutine or generator function raises at the first step, not at the call: a function of
+    that sort runs nothing before.
+
     Args:
         function: a function, a coroutine function, a generator or an asynchronous generator function.
         run_of: makes what is told, for one call, of its arguments.
     """
-    if inspect.isasyncgenfunction(function):
+    # An object that can be called is of the sort of its class's method; a function's class has none of them.
+    method = type(function).__call__
+    if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(method):
         return _of_async_generator(function, run_of)
     made: Any
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method):
 
         async def made(*args: Any, **kwargs: Any) -> Any:
             run = run_of(args, kwargs)
             return await _observe_coroutine(run, function(*args, **kwargs))
 
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(method):
 
         def made(*args: Any, **kwargs: Any) -> Any:
             run = run_of(args, kwargs)
-            return (yield from _observe(run, function(*args, **kwargs), run.item))
+            closed: list[Any] = []
+            try:
+                return (yield from _observe(run, function(*args, **kwargs), run.item, closed))
+            except GeneratorExit:
+                if closed:
+                    return closed[0]
+                raise
 
     else:
 
@@ -115,7 +138,12 @@ def observed(function: Callable[..., Any], run_of: Callable[[tuple[Any, ...], di
                 run.result(result)
                 return result
 
-    return functools.wraps(function)(made)
+    functools.update_wrapper(made, function)
+    for name in _OF_CACHES:
+        # Methods of lru_cache's functions: what is in their __dict__ comes by itself.
+        if hasattr(function, name):
+            setattr(made, name, getattr(function, name))
+    return made
 
 
 def _of_async_generator(

@@ -12,7 +12,7 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.instrumentors._call import NO_CALL
-from spanwise.manual.items import Identified, IdOf, size_of
+from spanwise.manual.items import Identified, IdOf, is_cancelled, size_of
 from spanwise.manual.parts import parts
 from spanwise.manual.told import guarded, is_amount, shown, tell, text
 from spanwise.meters.streaming import COMPLETED, ERROR, LEFT
@@ -109,6 +109,10 @@ class Stream(Identified):
 
     def _finish(self, error: BaseException | None, failed: bool, message: str) -> None:
         self._over(ERROR if failed else COMPLETED, error, message)
+
+    def _leaves(self, error: BaseException) -> bool:
+        # A server cancels the task that sends, when the receiver goes away.
+        return super()._leaves(error) or is_cancelled(error)
 
     def _abandon(self) -> None:
         self._over(LEFT, None, "")

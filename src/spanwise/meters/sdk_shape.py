@@ -35,6 +35,7 @@ __all__ = [
     "aggregations",
     "attributes_of",
     "call_last",
+    "forget_others",
     "identity",
     "kept_keys",
     "offer",
@@ -121,6 +122,23 @@ def aggregations(consumer: Any, instrument: Any, attributes: Mapping[str, Any]) 
                     aggregation = match._attributes_aggregation.setdefault(key, _made(match, kept))
             found.append(aggregation)
     return tuple(found)
+
+
+def forget_others(consumer: Any, instrument: Any, told: set[Any]) -> None:
+    """Drops the aggregations of an observable instrument's sets that are not among these.
+
+    Args:
+        told: sets as :func:`identity` gives them.
+    """
+    for storage in consumer._reader_storages.values():
+        for match in storage._get_or_init_view_instrument_match(instrument):
+            keys = match._view._attribute_keys
+            kept = told
+            if keys is not None:
+                kept = {(kind, tuple(pair for pair in pairs if pair[0] in keys)) for kind, pairs in told}
+            with match._lock:
+                for key in [key for key in match._attributes_aggregation if key not in kept]:
+                    del match._attributes_aggregation[key]
 
 
 def _made(match: Any, attributes: Mapping[str, Any]) -> Any:

@@ -88,10 +88,6 @@ class StreamMeter:
             self._ratio.record(min(waited / seconds, 1.0), attributes)
             self._bandwidth.record(size / seconds, attributes)
 
-    def forget(self, stream: object) -> None:
-        """It is no longer under way, and nothing else is known."""
-        self._under_way.remove(stream)
-
     def _active(self, _: CallbackOptions) -> Iterator[Observation]:
         if self._used:
             yield Observation(len(self._under_way.values()))

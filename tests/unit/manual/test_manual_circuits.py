@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -71,6 +72,20 @@ def test_calls_and_states(points: Any) -> None:
         ("open", "rejected"): 1,
         ("half_open", "success"): 2,
     }
+
+
+def test_a_generator_that_is_closed_early_is_a_success(points: Any) -> None:
+    @spanwise.circuit("payments")
+    def pages() -> Iterator[int]:
+        yield 1
+        yield 2
+
+    opened = pages()
+    next(opened)
+    opened.close()  # type: ignore[attr-defined]
+    with pytest.raises(GeneratorExit), spanwise.circuit("payments"):
+        raise GeneratorExit
+    assert calls(points) == {("closed", "success"): 2}
 
 
 @pytest.mark.usefixtures("points")

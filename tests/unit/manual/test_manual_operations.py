@@ -297,3 +297,22 @@ def test_a_call_that_is_over_has_exactly_its_duration(observed: Any) -> None:
     assert span.end_time - span.start_time == 5_000_000_000
     assert before <= span.end_time <= time.time_ns()
     assert observed.parts.operation_calls.start("o", took=0) is not _call.NO_CALL
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("no name!", 1, "is no metric's name"),
+        ("frames", -1, "-1 is no value"),
+        ("frames", float("inf"), "inf is no value"),
+        (names.OPERATION_KIND, 7, "one of spanwise's own"),
+        (names.ERROR_TYPE, 7, "one of spanwise's own"),
+    ],
+)
+def test_a_figure_that_cannot_be_used_is_no_attribute_either(
+    observed: Any, caplog: pytest.LogCaptureFixture, name: str, value: float, said: str
+) -> None:
+    with spanwise.operation("o") as op:
+        op.add_metric(name, value)
+    assert said in caplog.text
+    assert observed.span().attributes.get(name) != value

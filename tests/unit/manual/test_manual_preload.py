@@ -12,7 +12,7 @@ from opentelemetry.trace import StatusCode
 
 import spanwise
 from spanwise import names
-from spanwise.manual.items import size_of
+from spanwise.manual.items import is_cancelled, size_of
 from spanwise.rating.lowered import compile_rules
 from spanwise.thresholds.load import load, lower
 
@@ -68,6 +68,30 @@ def test_what_is_raised_says_the_outcome(observed: Any, error: Exception, outcom
     assert span.status.status_code is StatusCode.ERROR
 
 
+def test_one_that_nobody_waits_for_any_longer_is_a_time_out(observed: Any) -> None:
+    @spanwise.preload("a")
+    async def load() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(asyncio.wait_for(load(), 0.01))
+    assert events(observed) == {"success": 0, "failure": 0, "timeout": 1}
+    assert observed.span().attributes[names.ERROR_TYPE].endswith("CancelledError")
+
+
+def test_what_says_that_somebody_gave_up() -> None:
+    class GreenletExit(BaseException):
+        """As gevent's."""
+
+    class Cancelled(BaseException):
+        """As trio's."""
+
+    cancelled = [asyncio.CancelledError(), GreenletExit(), Cancelled()]
+    others = [concurrent.futures.CancelledError(), KeyboardInterrupt(), SystemExit(), OSError(), None]
+    assert [is_cancelled(each) for each in cancelled] == [True] * 3
+    assert [is_cancelled(each) for each in others] == [False] * 5
+
+
 def test_failures_and_time_outs_by_hand(observed: Any) -> None:
     spanwise.preload("a").start().fail("damaged")
     spanwise.preload("b").start().time_out()
@@ -112,14 +136,9 @@ def test_recording_what_was_timed_elsewhere(observed: Any) -> None:
     verdict = compile_rules(lower(load()))
     assert verdict(loaded.name, loaded.kind, loaded.attributes, 5_000_000_000) == ("poor", "preload", 2.0)
     assert (damaged.status.description, late.status.description) == ("damaged", "late")
-    totals = observed.parts.preloads.totals()
-    assert (totals.success, totals.failure, totals.timeout, totals.seconds, totals.size) == (
-        1,
-        1,
-        1,
-        15.0,
-        10,
-    )
+    points = observed.points()
+    assert points[BYTES] == {(): 10}
+    assert sum(seconds for _, seconds in points[DURATION].values()) == 15.0
 
 
 @pytest.mark.parametrize("duration", [-1, float("nan"), float("inf"), "1", None, True])

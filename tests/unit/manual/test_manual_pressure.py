@@ -246,3 +246,64 @@ def test_a_forked_child_watches_too() -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
+
+
+class _Impatient(threading.Event):
+    """Counts the waits that were none."""
+
+    at_once = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self.is_set():
+            self.at_once += 1
+        return super().wait(timeout)
+
+
+def test_cancelling_and_watching_again_leaves_no_spinning_thread(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stirred = _Impatient()
+    monkeypatch.setattr(pressure._watcher, "_stirred", stirred)
+    _, hook, _ = calls_of()
+    memory.used = 0
+    first = spanwise.on_memory_pressure(500, hook)
+    first.cancel()
+    spanwise.on_memory_pressure(500, hook)
+    for _ in range(5):
+        memory.becomes(1)
+    assert stirred.at_once <= 1
+
+
+def test_cancelling_the_last_one_ends_the_watch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pressure, "_EVERY", 600.0)
+    waiting = threading.Event()
+
+    class Waited(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waiting.set()
+            return super().wait(timeout)
+
+    monkeypatch.setattr(pressure._watcher, "_stirred", Waited())
+    reaction = spanwise.on_memory_pressure(500, lambda _: None)
+    thread = pressure._watcher._thread
+    assert thread is not None
+    assert waiting.wait(20)
+    reaction.cancel()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_an_error_without_a_text_is_told(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    @spanwise.on_memory_pressure(500)
+    def raises(_: float) -> None:
+        raise Mute
+
+    memory.becomes(600)
+    for thread in threading.enumerate():
+        if thread.name == "spanwise-memory-hook":
+            thread.join(20)
+    assert "a hook of on_memory_pressure raised Mute: <Mute>" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import inspect
 import weakref
@@ -255,9 +256,110 @@ def test_a_generator_goes_on_in_another_context(observed: Any, caplog: pytest.Lo
     assert caplog.text == ""
 
 
-def test_wrong_arguments_raise_where_they_did() -> None:
+def test_wrong_arguments_raise_before_anything_begins(observed: Any) -> None:
+    async def waits(_: int) -> None: ...
+
+    async def apieces(_: int) -> AsyncIterator[int]:
+        yield 1
+
+    decorate = spanwise.operation("o")
     with pytest.raises(TypeError, match="unexpected keyword"):
-        spanwise.operation("o")(lambda: None)(wrong=1)  # type: ignore[call-arg]
+        decorate(lambda: None)(wrong=1)  # type: ignore[call-arg]
+    assert len(observed.spans()) == 1, "a function's own TypeError looks the same"
+    with pytest.raises(TypeError, match="missing 1 required"):
+        next(decorate(talk)())  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="missing 1 required"):
+        asyncio.run(decorate(waits)())  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="missing 1 required"):
+        asyncio.run(decorate(apieces)().__anext__())  # type: ignore[call-arg, arg-type]
+    assert len(observed.spans()) == 1
+
+
+def test_what_a_closed_generator_returns_is_the_same(observed: Any) -> None:
+    """Python gives it to whoever closes since 3.13."""
+
+    def pieces() -> Iterator[int]:
+        try:
+            yield 1
+        except GeneratorExit:
+            return "value"  # type: ignore[return-value]
+
+    plain, decorated = pieces(), spanwise.operation("o")(pieces)()
+    next(plain)
+    next(decorated)
+    assert decorated.close() == plain.close()  # type: ignore[attr-defined]
+    assert observed.span().status.status_code is StatusCode.UNSET
+
+
+def test_methods_of_a_class_and_static_ones(observed: Any) -> None:
+    class Shop:
+        @spanwise.operation()
+        @staticmethod
+        def static(x: int) -> tuple[int, bool]:
+            return x, get_current_span().is_recording()
+
+        @staticmethod
+        @spanwise.operation()
+        def inner_static(x: int) -> tuple[int, bool]:
+            return x, get_current_span().is_recording()
+
+        @spanwise.operation()
+        @classmethod
+        def of_class(cls, x: int) -> tuple[type, int]:
+            return cls, x
+
+        @classmethod
+        @spanwise.operation()
+        def inner_of_class(cls, x: int) -> tuple[type, int]:
+            return cls, x
+
+    for shop in (Shop, Shop()):
+        assert shop.static(1) == shop.inner_static(1) == (1, True)
+        assert shop.of_class(2) == shop.inner_of_class(2) == (Shop, 2)
+    spans = [span.name.rpartition(".")[2] for span in observed.spans()]
+    assert spans == ["static", "inner_static", "of_class", "inner_of_class"] * 2
+
+
+def test_what_can_be_called_is_of_the_sort_of_its_call(
+    observed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Load:
+        async def __call__(self) -> bool:
+            await asyncio.sleep(0)
+            return get_current_span().is_recording()
+
+    class Pieces:
+        def __call__(self) -> Iterator[bool]:
+            yield get_current_span().is_recording()
+
+    load = spanwise.operation()(Load())
+    assert inspect.iscoroutinefunction(load)
+    assert asyncio.run(load())
+    assert list(spanwise.operation()(Pieces())()) == [True]
+    assert spanwise.operation()(functools.partial(int, "7"))() == 7
+    later: Any = spanwise.operation()(functools.partial(Load.__call__, Load()))
+    assert asyncio.run(later())
+    assert [span.name.rpartition(".")[2] for span in observed.spans()] == [
+        "Load",
+        "Pieces",
+        "int",
+        "__call__",
+    ]
+    assert caplog.text == ""
+
+
+def test_the_cache_of_a_function_can_still_be_cleared(observed: Any) -> None:
+    @spanwise.operation()
+    @functools.lru_cache
+    def answer(_: int) -> object:
+        return object()
+
+    first = answer(1)
+    assert answer(1) is first
+    assert answer.cache_info().hits == 1  # type: ignore[attr-defined]
+    answer.cache_clear()  # type: ignore[attr-defined]
+    assert answer(1) is not first
+    assert len(observed.spans()) == 3
 
 
 def test_no_exception_outlives_its_handler() -> None:

@@ -84,6 +84,34 @@ def test_a_receiver_that_goes_away_is_neither(observed: Any) -> None:
     assert value(observed, names.STREAM_ACTIVE) == 0
 
 
+def test_a_receiver_whose_task_is_cancelled_is_neither(observed: Any) -> None:
+    """What a server does when the receiver goes away."""
+
+    @spanwise.stream("a")
+    async def pieces() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+            await asyncio.Event().wait()
+
+    async def send() -> None:
+        async for _ in pieces():
+            pass
+
+    async def main() -> None:
+        task = asyncio.ensure_future(send())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    span = observed.span()
+    assert (span.status.status_code, span.attributes[names.STREAM_OUTCOME]) == (StatusCode.UNSET, "left")
+    assert value(observed, names.STREAM_ERRORS) == 0
+    assert value(observed, names.STREAM_COMPLETED) == 0
+
+
 def test_a_decorated_generator_s_pieces_are_counted(observed: Any) -> None:
     @spanwise.stream(id_from=lambda track: track)
     def pieces(_: int) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
@@ -128,3 +129,19 @@ counter.add(1)
 def test_exemplar_filters(variable: str, taken: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", variable)
     assert sdk_shape.takes_exemplars(sdk.MeterProvider((), Resource({}), shutdown_on_exit=False)) is taken
+
+
+@pytest.mark.parametrize(
+    ("name", "left"), [("plain", [{"a": 1, "b": 1}, {"a": 2, "b": 2}]), ("narrow", [{"a": 1}, {"a": 2}])]
+)
+def test_sets_that_are_gone_are_dropped_and_others_are_not(made: Any, name: str, left: list[Any]) -> None:
+    provider, consumer, reader = made
+    gauge = provider.get_meter("m").create_observable_gauge(
+        name, [lambda _: [Observation(n, {"a": n, "b": n}) for n in range(5)]]
+    )
+    points(reader)
+    sdk_shape.forget_others(consumer, gauge, {sdk_shape.identity({"a": n, "b": n}) for n in (1, 2)})
+    (storage,) = consumer._reader_storages.values()
+    (match,) = storage._instrument_view_instrument_matches[gauge]
+    assert set(match._attributes_aggregation) == {sdk_shape.identity(each) for each in left}
+    assert len(points(reader)) == 5, "what is told again is there again"

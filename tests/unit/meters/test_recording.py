@@ -343,3 +343,30 @@ def test_observable_instruments_have_the_limit_too(ours: Program) -> None:
         found = points_of(ours, "o")
         assert len(found) == MOST_SETS
         assert found[((names.METRIC_OVERFLOW, True),)] == 501
+
+
+@pytest.mark.parametrize("view", ["plain", "narrow"])
+def test_observed_sets_may_come_and_go(view: str) -> None:
+    """The limit is a collection's, and neither we nor the SDK keep the sets that are gone."""
+    narrow = View(instrument_name="o", attribute_keys={"job"})
+    reader = InMemoryMetricReader()
+    views = [narrow] if view == "narrow" else []
+    provider = MeterProvider([reader], shutdown_on_exit=False, views=views)
+    first = 0
+
+    def observe(_: CallbackOptions) -> Iterator[Observation]:
+        yield Observation(1, {"job": "always"})
+        for number in range(first, first + 900):
+            yield Observation(1, {"job": number, "more": [number]})
+
+    gauge: Any = provider.get_meter("m").create_observable_gauge("o", [observe])
+    for first in range(0, 9_000, 900):
+        data = reader.get_metrics_data()
+        (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+        jobs = [point.attributes["job"] for point in metric.data.data_points]
+        assert jobs == ["always", *range(first, first + 900)]
+        (storage,) = gauge._measurement_consumer._reader_storages.values()
+        (match,) = storage._instrument_view_instrument_matches[gauge]
+        assert len(match._attributes_aggregation) <= 3 * MOST_SETS
+    assert len(gauge.callback.__self__._kept) <= 3 * MOST_SETS
+    assert len(match._attributes_aggregation) < 9_000 / 2
