@@ -54,9 +54,10 @@ class _Running:
         """The call's own functions are over: what comes now is another's."""
         if self.token is not None:
             token, self.token = self.token, None
-            # A coroutine that is thrown away is closed in another context.
-            with suppress(ValueError):
-                answering.reset(token)
+            # A coroutine that is thrown away is closed in another context, or under another call.
+            if answering.get() is self.answer:
+                with suppress(ValueError):
+                    answering.reset(token)
 
 
 class Observer:
