@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _weakrefset
 import gc
 import socket
+import sys
 import threading
-from contextlib import closing
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -146,32 +150,45 @@ def test_calls_that_began_before_the_first_connection() -> None:
     assert [span.attributes.get(names.NETWORK_PEER_ADDRESS) for span in spans] == ["127.0.0.1"] * 10
 
 
-class Meanwhile(str):
-    """A host's name: while it is looked at, another thread makes a connection and names a server."""
+@contextmanager
+def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Before each line of the weak collections' Python code, where another thread may run, ``act`` does."""
 
-    then: Any = staticmethod(lambda: None)
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename not in (weakref.__file__, _weakrefset.__file__):
+            return None
+        if event == "line":
+            act()
+        return trace
 
-    def __eq__(self, other: object) -> bool:
-        then, Meanwhile.then = Meanwhile.then, lambda: None
-        then()
-        return str.__eq__(self, other)
-
-    __hash__ = str.__hash__
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def test_threads_that_connect_at_once(targets: Targets, caplog: pytest.LogCaptureFixture) -> None:
-    one, other, kept = target("redis.internal"), target("elsewhere"), []
-    targets.add(one)
-    for _ in range(3):
-        kept.append(connect(targets, Meanwhile("redis.internal"), "10.0.0.1"))
-    Meanwhile.then = lambda: kept.append(connect(targets, "elsewhere", "10.0.0.2"))
-    targets.add(target("redis.internal"))
-    one.address = Meanwhile("redis.internal")
-    Meanwhile.then = lambda: targets.add(other)
-    kept.append(connect(targets, "redis.internal", "10.0.0.1"))
-    assert (one.peer, other.peer) == ("10.0.0.1", "10.0.0.2")
+    one, kept = target(), [connect(targets, "redis.internal", "10.0.0.1") for _ in range(3)]
+    servers = [target("elsewhere") for _ in range(3)]
+    for each in servers:
+        targets.add(each)
+
+    def another() -> None:
+        if len(kept) < 50:
+            kept.append(connect(targets, "elsewhere", "10.0.0.2"))
+            servers.append(target("elsewhere"))
+            targets.add(servers[-1])
+
+    with meanwhile(another):
+        targets.add(one)
+        kept.append(connect(targets, "redis.internal", "10.0.0.1"))
+        targets.forget()
+    assert len(kept) == 51
+    assert one.peer == "10.0.0.1"
+    assert {each.peer for each in servers} == {"10.0.0.2"}
     assert caplog.records == []
-    assert len(kept) == 5
 
 
 def test_connections_without_an_address(targets: Targets) -> None:
