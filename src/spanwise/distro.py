@@ -17,6 +17,7 @@ from spanwise.deliver import exporters
 from spanwise.deliver.lifecycle import Lifecycle
 from spanwise.deliver.pipeline import Pipeline
 from spanwise.errors import SpanwiseError
+from spanwise.instrumentors._abandoned import end_abandoned
 from spanwise.instrumentors.load import load
 from spanwise.instrumentors.reloader import when_supervising
 from spanwise.launched import Launch
@@ -146,6 +147,7 @@ def _start(launched: Launch) -> None:
 
     def at_exit() -> None:
         deadline = time.monotonic() + loaded.exit_timeout / 1000
+        end_abandoned()  # at SIGTERM nobody else does
         pipeline.shutdown()
         exporters.close(closing, deadline)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from spanwise.names import Metric
 
-__all__ = ["Callback", "make"]
+__all__ = ["ByMeter", "Callback", "make"]
 
+T = TypeVar("T")
 Callback = Callable[[CallbackOptions], Iterable[Observation]]
 
 _SYNCHRONOUS = {
@@ -46,3 +48,24 @@ def make(meter: Meter, metric: Metric, *callbacks: Callback) -> Any:
         create = getattr(meter, _OBSERVABLE[metric.kind])
         return create(metric.name, list(callbacks), metric.unit, metric.description)
     return getattr(meter, _SYNCHRONOUS[metric.kind])(metric.name, metric.unit, metric.description)
+
+
+class ByMeter(Generic[T]):
+    """Holds what observes the observable instruments of a meter: one a meter, by calling this.
+
+    A meter keeps the first callbacks of an instrument and ignores those of a second one by its name. Whoever
+    is switched off and on again has therefore to be the same object.
+
+    Args:
+        kind: makes it, with its instruments.
+    """
+
+    def __init__(self, kind: Callable[[Meter], T]) -> None:
+        self._kind = kind
+        self._made: WeakKeyDictionary[Meter, T] = WeakKeyDictionary()
+
+    def __call__(self, meter: Meter) -> T:
+        found = self._made.get(meter)
+        if found is None:
+            found = self._made[meter] = self._kind(meter)
+        return found

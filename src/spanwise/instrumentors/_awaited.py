@@ -16,13 +16,14 @@ from typing import Any, Final
 
 from opentelemetry.context import Context
 
-from spanwise.context import attach_context, detach_context
+from spanwise.context import attach_context, detach_context, get_context
 from spanwise.instrumentors._traceback import unseen
 
 __all__ = ["Done", "awaited"]
 
-Done = Callable[["BaseException | None"], None]
-"""Called once with what was raised, None for a success. Must not raise."""
+Done = Callable[["BaseException | None", bool], None]
+"""Called once with what was raised, None for a success, and whether a finalizer may be what calls: then spans
+are not to be ended, nor metrics recorded, at once. Must not raise."""
 
 _dying: Final[set[weakref.ref[Any]]] = set()
 
@@ -48,7 +49,7 @@ def awaited(result: Any, context: Context, done: Done) -> Any:
         _name(generator, result)
         return generator
     if callable(getattr(type(result), "add_done_callback", None)):
-        result.add_done_callback(lambda future: done(_outcome(future)))
+        result.add_done_callback(lambda future: done(_outcome(future), False))
         return result
     return None
 
@@ -74,12 +75,15 @@ async def _coroutine(inner: Coroutine[Any, Any, Any], context: Context, done: Do
     try:
         result = await inner
     except BaseException as error:
-        _leave(token)
-        done(error)
+        dropped = isinstance(error, GeneratorExit)
+        # A finalizer runs in a context that is not its own, and that must stay.
+        if not dropped or get_context() is context:
+            _leave(token)
+        done(error, dropped)
         unseen(error)
         raise
     _leave(token)
-    done(None)
+    done(None, False)
     return result
 
 
@@ -101,12 +105,12 @@ async def _generator(
             else:
                 step = _step(inner.asend(sent), context)
     except StopAsyncIteration:
-        done(None)
+        done(None, False)
     except GeneratorExit:
-        done(None)  # the consumer has what it wanted
+        done(None, True)  # the consumer has what it wanted
         raise
     except BaseException as error:
-        done(error)
+        done(error, False)
         unseen(error)
         raise
 

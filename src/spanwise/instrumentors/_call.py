@@ -19,22 +19,23 @@ Nothing here raises into the application.
 
 from __future__ import annotations
 
-import atexit
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Token
 from time import perf_counter_ns, time_ns
 from types import TracebackType
 from typing import Final
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import SPAN_KEY, SUPPRESSION_KEYS, get_context
+from spanwise.context import SPAN_KEY, SUPPRESSION_KEYS, attach_context, get_context
+from spanwise.instrumentors._abandoned import end_abandoned, end_at_exit, later
+from spanwise.instrumentors._abandoned import waiting as _abandoned
+from spanwise.instrumentors._body import leave
 from spanwise.instrumentors._failure import message_of, type_name
 
 __all__ = ["NO_CALL", "Call", "Calls", "end_abandoned"]
@@ -42,9 +43,6 @@ __all__ = ["NO_CALL", "Call", "Calls", "end_abandoned"]
 _LOG = logging.getLogger(__name__)
 _OTHER: Final = "_OTHER"  # The conventions' error.type for a failure of unknown type.
 _NO_OUTCOME: Final = "the call was abandoned before its outcome was known"
-
-
-_abandoned: deque[Callable[[], object]] = deque()
 
 
 class Calls:
@@ -65,6 +63,7 @@ class Calls:
         self._warned = False
         #: False once the instrumentor was switched off: calls dropped after that are no failures.
         self.open = True
+        end_at_exit()  # the tracer's provider has registered for the exit already
 
     def start(
         self,
@@ -212,7 +211,7 @@ class Call:
         """End as a failure: status ERROR, ``error.type``, and the exception as an event.
 
         Args:
-            error: what was raised; None where an answer said so.
+            error: what was raised; None where an answer said so. A GeneratorExit is told later, see `drop`.
             error_type: a code more telling than the exception's class; the class's name by default.
             message: a redacted message; then the event has no stack trace, which would repeat the
                 unredacted one. None uses the exception's own, with its stack trace.
@@ -222,6 +221,11 @@ class Call:
             The duration in seconds; 0.0 if the call had ended before.
         """
         if self._ended:
+            return 0.0
+        if isinstance(error, GeneratorExit):
+            # Of a coroutine that nobody awaits any longer, as a rule: this is a finalizer.
+            kind = error_type or type_name(error)
+            self.drop(lambda: self.fail(None, error_type=kind, message=_NO_OUTCOME, attributes=attributes))
             return 0.0
         found = {names.ERROR_TYPE: error_type or (type_name(error) if error is not None else _OTHER)}
         extra: dict[str, AttributeValue] = {**(attributes or {}), **found}
@@ -257,7 +261,7 @@ class Call:
 
     def __enter__(self) -> Call:
         try:
-            self._token = attach(self.current)
+            self._token = attach_context(self.current)
         except Exception as error:
             self._calls.warn("make a span current", error)
         return self
@@ -265,9 +269,12 @@ class Call:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            detach(self._token)  # logs, and never raises
-            self._token = None
+        token, self._token = self._token, None
+        # A finalizer runs in a context that is not its own, and that must stay.
+        if token is not None and not (
+            isinstance(error, GeneratorExit) and get_context().get(SPAN_KEY) is not self.span
+        ):
+            leave(token)
         if error is None:
             self.end()
         else:
@@ -277,10 +284,10 @@ class Call:
         """For finalizers, which may run inside anyone's lock, the span processor's among them.
 
         Args:
-            end: ends the call, as of now. Called before the next call, or at exit.
+            end: ends the call, as of now. Called before the next call, at exit or at SIGTERM.
         """
-        self._dropped = perf_counter_ns()
-        _abandoned.append(end)
+        self._dropped = self._dropped or perf_counter_ns()
+        later(end)
 
     def __del__(self) -> None:
         if not self._ended:
@@ -312,17 +319,3 @@ class _NoCall(Call):
 
 
 NO_CALL: Final[Call] = _NoCall()
-
-
-@atexit.register
-def end_abandoned() -> None:
-    """End the calls that were dropped without an outcome; cheap when there are none.
-
-    Runs by itself before the next call and at exit.
-    """
-    while _abandoned:
-        try:
-            end = _abandoned.popleft()
-        except IndexError:  # another thread was faster
-            return
-        end()

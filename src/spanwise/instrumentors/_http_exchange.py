@@ -10,6 +10,7 @@ from opentelemetry.context import Context
 
 from spanwise import names
 from spanwise.context import HTTP_SUPPRESSION_KEY, SPAN_KEY, attach_context, get_context
+from spanwise.instrumentors._abandoned import later
 from spanwise.instrumentors._body import leave
 from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.instrumentors._failure import message_of, type_name
@@ -75,6 +76,7 @@ class Exchange:
         "_size",
         "_taken",
         "_token",
+        "_within",
         "client",
         "ended",
         "goes_on",
@@ -100,12 +102,14 @@ class Exchange:
         self._received: Any = None
         self._taken: object = None
         self._token: Any = None
+        self._within: Context | None = None
 
     def __enter__(self: Self) -> Self:
         within = {**self.parent, HTTP_SUPPRESSION_KEY: self}
         if not self.hidden:
             within[SPAN_KEY] = self._call.span
-        self._token = attach_context(Context(within))
+        self._within = Context(within)
+        self._token = attach_context(self._within)
         return self
 
     def __exit__(
@@ -113,13 +117,12 @@ class Exchange:
     ) -> None:
         # Whoever has a copy of the context (a thread that was started within) is free of it.
         self.over = True
-        leave(self._token)
-        self._token = None
+        # A finalizer runs in a context that is not its own, and that must stay.
+        if not isinstance(error, GeneratorExit) or get_context() is self._within:
+            leave(self._token)
+        self._token = self._within = None
         if error is None:
             self.end()
-        elif isinstance(error, GeneratorExit) and not self.ended:
-            # A coroutine that nobody awaits any longer: this is a finalizer.
-            self._call.drop(lambda: self.fail(error))
         else:
             self.fail(error)
         self._taken = None
@@ -232,7 +235,11 @@ class Exchange:
         if self.ended:
             return
         self.ended = True
-        self._measure({**self._found, names.ERROR_TYPE: type_name(error)})
+        failed: Attributes = {**self._found, names.ERROR_TYPE: type_name(error)}
+        if isinstance(error, GeneratorExit):
+            later(lambda: self._measure(failed))  # a finalizer: as `Call.fail` says
+        else:
+            self._measure(failed)
         # A stack trace repeats the messages of all exceptions of the chain.
         secret = any(redact_text(message) != message for message in _messages(error))
         message = redact_text(message_of(error)) if secret else None

@@ -61,13 +61,13 @@ class HookCall:
             self.waiting, self._claim = [], [True]
         self.waiting.append(0)
 
-    def arrived(self, error: BaseException | None) -> None:
-        """One that was waited for is done."""
+    def arrived(self, error: BaseException | None, dropped: bool = False) -> None:
+        """One that was waited for is done, or was dropped."""
         if error is not None and self.error is None:
             self.error = self.told = error
         if self.waiting is not None:
             self.waiting.pop()
-            self._settle()
+            self._settle(dropped)
 
     def end(self) -> None:
         """The hook call has returned."""
@@ -77,16 +77,22 @@ class HookCall:
             self.returned = True
             self._settle()
 
-    def _settle(self) -> None:
+    def _settle(self, dropped: bool = False) -> None:
         if self.returned and not self.waiting:
             try:
                 self._claim.pop()
             except IndexError:
                 return
-            if self.error is None:
-                self.call.end()
+            if dropped:
+                self.call.drop(self._end)
             else:
-                self.fail(self.error)
+                self._end()
+
+    def _end(self) -> None:
+        if self.error is None:
+            self.call.end()
+        else:
+            self.fail(self.error)
 
     def fail(self, error: BaseException) -> None:
         """It ended by this exception. Where an implementation's span has it, the stack trace is there."""
@@ -167,13 +173,15 @@ def _later(about: Implementation, span: Call, result: Any) -> Any:
     """What stands for a result that is to be awaited; None for any other."""
     current = hook_call.get()
 
-    def done(error: BaseException | None) -> None:
-        if error is None:
-            span.end()
-        else:
+    def done(error: BaseException | None, dropped: bool) -> None:
+        if error is not None:
             span.fail(error)
+        elif dropped:
+            span.drop(span.end)
+        else:
+            span.end()
         if current is not None:
-            current.arrived(error)
+            current.arrived(error, dropped)
 
     later = None
     if current is not None:

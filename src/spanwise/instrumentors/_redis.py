@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 
-from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
@@ -25,7 +24,8 @@ Key = tuple[object, ...]
 
 _SYSTEM: Final = "redis"
 _PORT: Final = 6379
-# Commands and pipelines of one target that are remembered, some 2 kB each. An application has some dozens.
+# Commands of one target that are remembered, and as many pipelines, some 2 kB each. An application has some
+# dozens.
 _MEMO: Final = 256
 # Distinct commands in a pipeline's summary, and queued ones in its text: what a reader takes in.
 _SUMMARY_COMMANDS: Final = 16
@@ -104,12 +104,13 @@ class Target:
         self.database = database
         self.peer = address if _is_address(address) else ""
         self.quick = quick
-        #: The span of a call that began before the first connection was made.
-        self.waiting: Span | None = None
+        #: Whether `peer` is known as far as it will be: a connection was made, or a command was answered.
+        self.settled = bool(self.peer)
         #: Commands, by name as given and the number of arguments.
         self.known: dict[Key, Described] = {}
-        # The same, and pipelines by their commands.
         self._memo: dict[Key, Described] = {}
+        # By their commands. Apart: those that are always others must not displace the commands.
+        self._batches: dict[Key, Described] = {}
 
     @property
     def moves(self) -> bool:
@@ -119,22 +120,27 @@ class Target:
     def meets(self, address: str) -> None:
         """The server's address on the network is this one now; empty for unknown."""
         if address != self.peer:
-            self.peer = address
-            self._memo = {}
-            self.known = {}
-        span, self.waiting = self.waiting, None
-        if span is not None and span.is_recording():
-            span.set_attributes(self._place(self.address, self.port, address))
+            self.peer, self.settled = address, True
+            # After the address: what was described without it goes into those that are thrown away.
+            self._memo, self._batches, self.known = {}, {}, {}
+
+    @property
+    def place(self) -> Attributes:
+        """What spans say of where it is, as far as that is known now."""
+        return self._place(self.address, self.port, self.peer)
 
     def command(self, arguments: Sequence[Any]) -> Described:
         """Describes one command."""
         key = (arguments[0], len(arguments))
         forgetful = False
+        memo = self._memo
         try:
-            known = self._memo.get(key)
+            known = memo.get(key)
         except TypeError:  # it cannot be hashed: redis-py will say what it thinks of it
             known, forgetful = None, True
         if known is not None:
+            if self.quick and self.settled:
+                self.known = memo
             return known
         found = describe(arguments[0], len(arguments) - 1)
         upper = found.name.upper()
@@ -155,9 +161,11 @@ class Target:
         old = {names.OLD_DB_REDIS_ARGS_LENGTH: len(arguments)}
         made = self._made(found.name, found.text, labels, extra, old)
         if not forgetful:
-            self._remember(key, made)
-            if self.quick:
-                self.known = self._memo
+            if len(memo) >= _MEMO:
+                memo = self._memo = {}
+            memo[key] = made
+            if self.quick and self.settled:
+                self.known = memo
         return made
 
     def pipeline(self, transaction: bool, commands: Sequence[Sequence[Any]]) -> Described:
@@ -168,17 +176,18 @@ class Target:
             commands: the arguments of each command.
         """
         key: Key | None = None
+        memo = self._batches
         if len(commands) <= _SUMMARY_COMMANDS:
             key = (transaction, *((each[0], len(each)) for each in commands))
             try:
-                known = self._memo.get(key)
+                known = memo.get(key)
             except TypeError:
                 known, key = None, None
             if known is not None:
                 return known
         # Half of a long pipeline's commands, or more, are the same.
-        memo: dict[Key, Command] = {}
-        found = [_described(memo, each) for each in commands]
+        commands_of: dict[Key, Command] = {}
+        found = [_described(commands_of, each) for each in commands]
         kind = "MULTI" if transaction else "PIPELINE"
         distinct = list(dict.fromkeys(each.name for each in found))
         operation = summary = kind
@@ -196,12 +205,15 @@ class Target:
         labels: dict[str, AttributeValue] = {names.DB_OPERATION_NAME: operation}
         extra: dict[str, AttributeValue] = {}
         if len(found) != 1:
-            labels[names.DB_QUERY_SUMMARY] = extra[names.DB_QUERY_SUMMARY] = summary
+            # On the span only: commands in always another order would be as many time series.
+            extra[names.DB_QUERY_SUMMARY] = summary
             extra[names.DB_OPERATION_BATCH_SIZE] = len(found)
         old = {names.OLD_DB_REDIS_PIPELINE_LENGTH: len(found)}
         made = self._made(summary, text, labels, extra, old)
         if key is not None:
-            self._remember(key, made)
+            if len(memo) >= _MEMO:
+                memo = self._batches = {}
+            memo[key] = made
         return made
 
     def node(self, host: str, port: int) -> tuple[Attributes, Attributes]:
@@ -250,11 +262,6 @@ class Target:
             attributes.update(old)
             attributes[names.OLD_DB_STATEMENT] = text
         return Described(name or _SYSTEM, attributes, shown)
-
-    def _remember(self, key: Key, made: Described) -> None:
-        if len(self._memo) >= _MEMO:
-            self._memo = {}
-        self._memo[key] = made
 
 
 def _described(memo: dict[Key, Command], arguments: Sequence[Any]) -> Command:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from spanwise.instrumentors._call import Calls
 from spanwise.instrumentors._redis import Target
 from spanwise.instrumentors._redis_shape import place_of
+from spanwise.instrumentors._weak import living
 
-__all__ = ["Answer", "Answers", "Targets", "answering"]
+__all__ = ["HELD_AS", "Answer", "Answers", "Targets", "answering"]
+
+HELD_AS: Final = "_spanwise_target"
+"""The attribute of a pool that holds its `Target`."""
 
 Function = Callable[..., Any]
 
@@ -100,20 +105,36 @@ class Targets:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._targets: WeakSet[Target] = WeakSet()
+        self._targets: WeakKeyDictionary[Target, None] = WeakKeyDictionary()
+        self._pools: WeakKeyDictionary[Any, None] = WeakKeyDictionary()
         self._places: WeakKeyDictionary[Any, tuple[str, int, str]] = WeakKeyDictionary()
 
     def add(self, target: Target) -> None:
         """A client names this one; held weakly. Connections to it may be open already."""
-        peer = self._peer(target.address, target.port)
-        if peer:
-            target.meets(peer)
-        self._targets.add(target)
+        try:
+            self._targets[target] = None  # first: a connection that is made meanwhile is told to it
+            peer = self._peer(target.address, target.port)
+            if peer:
+                target.meets(peer)
+        except Exception as error:
+            self._calls.warn("tell a server's address", error)
+
+    def hold(self, target: Target, pool: Any) -> None:
+        """Puts a target on its pool, with which it ends.
+
+        A dictionary with weak keys, asked for each command, would cost as much as starting the span.
+        """
+        with suppress(AttributeError, TypeError):  # a pool of somebody else's class may not take it
+            self._pools[pool] = None
+            setattr(pool, HELD_AS, target)
 
     def forget(self) -> None:
-        """Each command is looked up anew."""
-        for target in list(self._targets):
+        """Takes the targets off the pools. Each command is looked up anew."""
+        for target, _ in living(self._targets):
             target.known = {}
+        for pool, _ in living(self._pools):
+            vars(pool).pop(HELD_AS, None)
+        self._pools.clear()
 
     def connected(self, original: Function) -> Function:
         """A connection was made."""
@@ -143,13 +164,13 @@ class Targets:
             self._places[connection] = place
             host, port, _ = place
             peer = self._peer(host, port)
-            for target in list(self._targets):
+            for target, _ in living(self._targets):
                 if target.address == host and target.port == port:
                     target.meets(peer)
-        except Exception as error:  # another thread may have connected while we looked
+        except Exception as error:
             self._calls.warn("tell a server's address", error)
 
     def _peer(self, host: str, port: int) -> str:
         """The address of all connections to it; empty where they differ, as nobody knows which answers."""
-        found = {place[2] for place in list(self._places.values()) if place[:2] == (host, port)}
+        found = {place[2] for _, place in living(self._places) if place[:2] == (host, port)}
         return found.pop() if len(found) == 1 else ""

@@ -18,10 +18,11 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from spanwise import names
 from spanwise.context import suppressed
-from spanwise.instruments import Callback, make
+from spanwise.instrumentors._weak import living
+from spanwise.instruments import ByMeter, Callback, make
 from spanwise.names import Metric
 
-__all__ = ["Servers"]
+__all__ = ["Servers", "servers_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -77,15 +78,26 @@ class _Server:
 
 
 class Servers:
-    """The servers that clients of this process use, for as long as one of these lives."""
+    """The servers that clients of this process use, for as long as one of these lives.
 
-    def __init__(self) -> None:
+    Args:
+        meter: makes the instruments. It keeps them, so one meter gets one of these: see `servers_of`.
+    """
+
+    def __init__(self, meter: Meter) -> None:
         self._servers: dict[tuple[str, int], _Server] = {}
         self._thread: threading.Thread | None = None
         self._answered = threading.Event()
         self._asked = -_FRESH
-        self._open = True
+        self._open = False
         self._warned = False
+        for metric, field in _FIELDS:
+            make(meter, metric, self._telling(field))
+        make(meter, names.REDIS_KEYSPACE_HIT_RATIO, self._hit_ratio)
+
+    def begin(self) -> None:
+        """Asks from now on."""
+        self._open, self._asked, self._warned = True, -_FRESH, False
 
     def close(self) -> None:
         """Asks no more."""
@@ -105,6 +117,8 @@ class Servers:
             address: host, or a socket's path.
             port: 0 for a socket.
         """
+        if not self._open:
+            return
         server = self._servers.get((address, port))
         if server is not None and (server.refused or owner in server.clients):
             return
@@ -119,12 +133,6 @@ class Servers:
             mine["ssl"] = True
             mine.update((key, value) for key, value in options.items() if key.startswith("ssl_"))
         server.clients[owner] = mine
-
-    def observe(self, meter: Meter) -> None:
-        """Makes the instruments."""
-        for metric, field in _FIELDS:
-            make(meter, metric, self._telling(field))
-        make(meter, names.REDIS_KEYSPACE_HIT_RATIO, self._hit_ratio)
 
     def _telling(self, field: str) -> Callback:
         def tell(_: CallbackOptions) -> Iterable[Observation]:
@@ -174,7 +182,7 @@ class Servers:
                 if server.late:
                     answered.set()
                 try:
-                    options = next(iter(list(server.clients.values())), None)
+                    options = next((mine for _, mine in living(server.clients)), None)
                     server.figures = _info(server, options) if options is not None else {}
                     server.late = False
                 except Exception as error:
@@ -199,6 +207,9 @@ class Servers:
             f"{server.address}:{server.port}" if server.port else server.address,
             type(error).__name__,
         )
+
+
+servers_of: Final = ByMeter(Servers)
 
 
 def _info(server: _Server, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._failure import message_of
 from spanwise.instrumentors._redis import Described, Target, is_script, status_code
-from spanwise.instrumentors._redis_answer import Answer, Targets, answering
+from spanwise.instrumentors._redis_answer import HELD_AS, Answer, Targets, answering
 from spanwise.instrumentors._redis_info import Servers
 from spanwise.instrumentors._redis_shape import owner_of, queued
 from spanwise.privacy.redis import redact_message
@@ -35,9 +35,10 @@ _CHANGED: Final = "Watched variable changed."
 class _Running:
     """A call with more to do at its end than to end: hooks, or a server that is known only then."""
 
-    __slots__ = ("answer", "call", "client", "target", "token")
+    __slots__ = ("answer", "call", "client", "late", "target", "token")
 
-    def __init__(self, call: Call, target: Target, client: Any) -> None:
+    def __init__(self, call: Call, target: Target, client: Any, late: bool) -> None:
+        self.late = late  # it was described before the server's address was known
         self.call = call
         self.target = target
         self.client = client
@@ -54,9 +55,10 @@ class _Running:
         """The call's own functions are over: what comes now is another's."""
         if self.token is not None:
             token, self.token = self.token, None
-            # A coroutine that is thrown away is closed in another context.
-            with suppress(ValueError):
-                answering.reset(token)
+            # A coroutine that is thrown away is closed in another context, or under another call.
+            if answering.get() is self.answer:
+                with suppress(ValueError):
+                    answering.reset(token)
 
 
 class Observer:
@@ -174,17 +176,16 @@ class Observer:
             if any(context.get(key) for key in SUPPRESSION_KEYS):
                 return None  # nor is the server to be asked for INFO
             target = self._target(client)
+            late = bool(target.address) and not target.peer
             about = describe(target)
             if about is None:
                 return None
             call = self._start(about.name, about.attributes, metric_attributes=about.labels)
-            if target.address and not target.peer:
-                target.waiting = call.span
-            if target.quick or call is NO_CALL:
+            if (target.quick and (target.settled or not late)) or call is NO_CALL:
                 return call  # NO_CALL: a tracer has failed
             if request is not None:
                 self._run_hook(self._request_hook, call, client, *request)
-            return _Running(call, target, client)
+            return _Running(call, target, client, late)
         except Exception as error:
             self._calls.warn("observe a command", error)
             return None
@@ -193,15 +194,13 @@ class Observer:
         pool = getattr(client, "connection_pool", None)
         if pool is None:
             return self._cluster
-        target = getattr(pool, "_spanwise_target", None)
+        target = getattr(pool, HELD_AS, None)
         if target is not None and target.observer is self:
             found: Target = target
             return found
         found = self._new_target(pool)
         self._targets.add(found)
-        # On the pool, with which it ends: a dictionary with weak keys costs as much as starting the span.
-        with suppress(AttributeError):
-            pool._spanwise_target = found
+        self._targets.hold(found, pool)
         return found
 
     def _new_target(self, pool: Any) -> Target:
@@ -225,6 +224,8 @@ class Observer:
             return
         call: Call = running.call
         running.stop()
+        if running.late:
+            running.target.settled = True
         self._run_hook(self._response_hook, call, running.client, response)
         call.end(self._answered(running))
 
@@ -254,9 +255,11 @@ class Observer:
     def _answered(self, running: _Running) -> dict[str, Any]:
         """Writes down which server answered; the labels that say so."""
         answer = running.answer
-        if answer is None or not answer.host:
-            return {}
         try:
+            if running.late and running.target.peer:
+                running.call.span.set_attributes(dict(running.target.place))
+            if answer is None or not answer.host:
+                return {}
             attributes, labels = running.target.node(answer.host, answer.port)
             if attributes:
                 running.call.span.set_attributes(attributes)

@@ -10,6 +10,7 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.instrumentors._sqlalchemy import Target, address_of
+from spanwise.instrumentors._weak import living
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -63,7 +64,6 @@ class Database:
         self.old_name: str = (
             named or f"{url.drivername}://{url.host or ''}:{url.port or ''}/{url.database or ''}"
         )
-        # Weak, and read by keyrefs(): the one way that no other thread's addition can upset.
         self._engines: WeakKeyDictionary[Engine, None] = WeakKeyDictionary()
         self._records: WeakKeyDictionary[Any, None] = WeakKeyDictionary()
         self._pool: ref[Pool]
@@ -79,13 +79,16 @@ class Database:
         self._records[record] = None
         self.down = 0
 
+    def forget(self) -> None:
+        """Takes it off its engines."""
+        for engine, _ in living(self._engines):
+            engine.__dict__.pop(HELD_AS, None)
+
     @property
     def pool(self) -> Pool | None:
         """The pool now: an engine that is disposed of gets another one."""
-        for reference in self._engines.keyrefs():
-            engine = reference()
-            if engine is not None:
-                return engine.pool
+        for engine, _ in living(self._engines):
+            return engine.pool
         return self._pool()
 
     def counts(self, pool: Any) -> tuple[int, int]:
@@ -93,8 +96,8 @@ class Database:
         if hasattr(pool, "checkedin") and hasattr(pool, "checkedout"):
             return pool.checkedin(), max(0, pool.checkedout())
         # The pools without a queue count nothing; their connections know whether they are in use.
-        found: list[Any] = [reference() for reference in self._records.keyrefs()]
-        used = [bool(each.in_use) for each in found if each is not None and each.dbapi_connection is not None]
+        found = [each for each, _ in living(self._records)]
+        used = [bool(each.in_use) for each in found if each.dbapi_connection is not None]
         return used.count(False), used.count(True)
 
 

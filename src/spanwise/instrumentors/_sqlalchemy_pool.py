@@ -22,7 +22,8 @@ from spanwise.instrumentors._call import Calls
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._sqlalchemy_database import HELD_AS, Database
 from spanwise.instrumentors._sqlalchemy_metrics import PoolMetrics
-from spanwise.instruments import make
+from spanwise.instrumentors._weak import living
+from spanwise.instruments import ByMeter, make
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine, ExceptionContext
@@ -69,6 +70,8 @@ class Pools:
     def end(self) -> None:
         """Observes no longer, and forgets."""
         self.era = None
+        for known in self._databases():
+            known.forget()
         self._metrics.calls = self._metrics.conventions = None
         self._known.clear()
 
@@ -106,10 +109,7 @@ class Pools:
             self._metrics.warn("note a failed connection", error)
 
     def _databases(self) -> list[Database]:
-        # Not values(): another thread's first connection would upset the iteration.
-        dialects = [reference() for reference in self._known.keyrefs()]
-        found = [self._known.get(dialect) for dialect in dialects if dialect is not None]
-        return [each for each in found if each is not None]
+        return [known for _, known in living(self._known)]
 
     # -- check-outs ------------------------------------------------------------------------------
 
@@ -204,15 +204,7 @@ class Pools:
             self._metrics.warn("time a connection", error)
 
 
-_all: WeakKeyDictionary[Meter, Pools] = WeakKeyDictionary()
-
-
-def pools_of(meter: Meter) -> Pools:
-    """The one of a meter: it calls only the first callbacks of an instrument."""
-    found = _all.get(meter)
-    if found is None:
-        found = _all[meter] = Pools(meter)
-    return found
+pools_of: Final = ByMeter(Pools)
 
 
 def _asyncio_timeout() -> type[BaseException]:

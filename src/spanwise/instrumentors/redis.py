@@ -18,7 +18,7 @@ from spanwise.instrumentors._call import Calls, end_abandoned
 from spanwise.instrumentors._database import conventions
 from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._redis_answer import Answers, Targets
-from spanwise.instrumentors._redis_info import Servers
+from spanwise.instrumentors._redis_info import Servers, servers_of
 from spanwise.instrumentors._redis_observer import Observer
 from spanwise.instrumentors._redis_shape import Patches
 from spanwise.instruments import make
@@ -52,8 +52,8 @@ class RedisInstrumentor(Instrumentor):
         calls = Calls("redis", tracer, make(meter, names.DB_CLIENT_OPERATION_DURATION))
         self._servers = None
         if kwargs.get("info", True):
-            self._servers = Servers()
-            self._servers.observe(meter)
+            self._servers = servers_of(meter)
+            self._servers.begin()
         targets = Targets(calls)
         observer = Observer(
             calls,

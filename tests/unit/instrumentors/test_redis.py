@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import itertools
 import logging
 import subprocess
 import sys
@@ -320,6 +321,28 @@ def test_a_long_pipeline_has_a_short_name(telemetry: Telemetry) -> None:
     assert span.attributes[names.DB_OPERATION_BATCH_SIZE] == 2000
     assert span.attributes[names.DB_QUERY_TEXT].endswith("\n...")
     assert len(span.attributes[names.DB_QUERY_TEXT]) < 1000
+
+
+def test_pipelines_in_always_another_order_are_one_time_series(telemetry: Telemetry) -> None:
+    one = client()
+    one.get("key")
+    for order in itertools.islice(itertools.permutations(("GET", "SET", "DEL", "INCR", "TTL", "TYPE")), 300):
+        run(one.pipeline(transaction=False), *[(name, "key") for name in order])
+    assert telemetry.points == [
+        {**LABELS, names.DB_OPERATION_NAME: "GET"},
+        {**LABELS, names.DB_OPERATION_NAME: "PIPELINE"},
+    ]
+    assert ("GET", 2) in one.connection_pool._spanwise_target.known  # nor displace they the commands
+
+
+def test_uninstrument_leaves_nothing_on_pools(telemetry: Telemetry) -> None:
+    one = client()
+    one.get("key")
+    before = {*vars(one.connection_pool)} - {"_spanwise_target"}
+    RedisInstrumentor().uninstrument()
+    assert {*vars(one.connection_pool)} == before
+    assert one.get("key") == b"OK"
+    assert len(telemetry.spans) == 1
 
 
 def test_an_empty_pipeline_sends_nothing(telemetry: Telemetry) -> None:

@@ -19,7 +19,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from spanwise import names
 from spanwise.instrumentors import _redis_info
-from spanwise.instrumentors._redis_info import Servers
+from spanwise.instrumentors._redis_info import servers_of
+from spanwise.instrumentors.redis import RedisInstrumentor
 
 INFO = b"used_memory:1000\r\nkeyspace_hits:3\r\nkeyspace_misses:1\r\nmaxmemory:\r\nrole:master\r\n"
 OPTIONS = {"protocol": 2}
@@ -89,9 +90,10 @@ class Collected:
     """Servers, and a reader of their figures."""
 
     def __init__(self) -> None:
-        self.servers, self.reader = Servers(), InMemoryMetricReader()
-        provider = MeterProvider([self.reader], shutdown_on_exit=False)
-        self.servers.observe(provider.get_meter("test"))
+        self.reader = InMemoryMetricReader()
+        self.meter = MeterProvider([self.reader], shutdown_on_exit=False).get_meter("test")
+        self.servers = servers_of(self.meter)
+        self.servers.begin()
 
     def __call__(self) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
         data: Any = self.reader.get_metrics_data()
@@ -129,6 +131,52 @@ def test_the_figures(server: Callable[..., Server], collected: Collected) -> Non
         names.REDIS_KEYSPACE_MISSES.name: [(1, place)],
         names.REDIS_KEYSPACE_HIT_RATIO.name: [(0.75, place)],
     }
+
+
+def test_off_and_on_again(server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A meter ignores the callbacks of a second instrument by the same name."""
+    monkeypatch.setattr(_redis_info, "_FRESH", 0.0)
+    one, collected = server(), Collected()
+    made = []
+    for _ in range(2):
+        servers = servers_of(collected.meter)
+        servers.begin()
+        made.append(servers)
+        owner = Owner()
+        servers.add(owner, OPTIONS, redis.Connection, "127.0.0.1", one.port)
+        assert names.REDIS_MEMORY_USED.name in collected.until(bool)
+        servers.close()
+        assert collected() == {}
+    assert made[0] is made[1]
+
+
+def test_the_instrumentor_off_and_on_again(
+    server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_redis_info, "_FRESH", 0.0)
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    one = server()
+    for _ in range(2):
+        RedisInstrumentor().instrument(meter_provider=provider)
+        client = redis.Redis(host="127.0.0.1", port=one.port, protocol=2)
+        try:
+            client.info()
+            deadline = time.monotonic() + 20
+            found: set[str] = set()
+            while names.REDIS_MEMORY_USED.name not in found:
+                assert time.monotonic() < deadline, found
+                data = reader.get_metrics_data()
+                metrics = [
+                    m
+                    for r in (data.resource_metrics if data else ())
+                    for s in r.scope_metrics
+                    for m in s.metrics
+                ]
+                found = {metric.name for metric in metrics}
+            client.close()
+        finally:
+            RedisInstrumentor().uninstrument()
 
 
 def test_a_collection_asks_once_however_many_clients_and_instruments(server: Callable[..., Server]) -> None:
