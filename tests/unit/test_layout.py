@@ -24,7 +24,7 @@ ROOMS: dict[str, set[str]] = {
     "rating": {"rules"},
     "artefacts": {"rules"},
     "replay": {"rules", "rating"},
-    "spans": set(),
+    "spans": {"privacy"},
     "encode": set(),
     "deliver": {"encode"},
     "meters": set(),
