@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "artefacts": {"rules"},
     "replay": {"rules", "rating"},
     "gate": {"rules", "artefacts"},
-    "spans": set(),
+    "spans": {"privacy"},
     "encode": set(),
     "deliver": {"encode"},
     "meters": set(),

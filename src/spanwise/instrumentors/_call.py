@@ -28,7 +28,7 @@ from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
@@ -36,7 +36,7 @@ from spanwise.context import SPAN_KEY, SUPPRESSION_KEYS, attach_context, get_con
 from spanwise.instrumentors._abandoned import end_abandoned, end_at_exit, later
 from spanwise.instrumentors._abandoned import waiting as _abandoned
 from spanwise.instrumentors._body import leave
-from spanwise.instrumentors._failure import message_of, type_name
+from spanwise.instrumentors._failure import message_of, tell, type_name
 
 __all__ = ["NO_CALL", "Call", "Calls", "end_abandoned"]
 
@@ -213,8 +213,9 @@ class Call:
         Args:
             error: what was raised; None where an answer said so. A GeneratorExit is told later, see `drop`.
             error_type: a code more telling than the exception's class; the class's name by default.
-            message: a redacted message; then the event has no stack trace, which would repeat the
-                unredacted one. None uses the exception's own, with its stack trace.
+            message: what to say instead of the exception's message; then the event has no stack trace,
+                which would repeat that. None uses the exception's own, with its stack trace, both
+                without what `spanwise.privacy.exceptions` takes for data.
             attributes: more about the failure, of low cardinality: they go onto the metric too.
 
         Returns:
@@ -233,13 +234,7 @@ class Call:
             span = self.span
             if span.is_recording():
                 span.set_attributes(extra)
-                description = message_of(error) if message is None else message
-                span.set_status(Status(StatusCode.ERROR, description or None))
-                if error is not None and message is None:
-                    span.record_exception(error)
-                elif error is not None:
-                    event = {names.EXCEPTION_TYPE: type_name(error), names.EXCEPTION_MESSAGE: message or ""}
-                    span.add_event(names.EXCEPTION_EVENT, event)
+                tell(span, error, message)
         except Exception as problem:
             self._calls.warn("describe a failed call", problem)
         return self._finish(None if self._labels is None else {**self._labels, **extra})

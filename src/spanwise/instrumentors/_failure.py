@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-__all__ = ["message_of", "type_name"]
+from opentelemetry.trace import Span, Status, StatusCode
+
+from spanwise import names
+from spanwise.privacy.exceptions import message_of, redacted, told_message, type_name
+
+__all__ = ["message_of", "tell", "told_message", "type_name"]
 
 
-def type_name(error: BaseException) -> str:
-    """An exception's class as ``error.type`` wants it: with its module, except for built-in ones."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+def tell(span: Span, error: BaseException | None, message: str | None) -> None:
+    """Gives a span the status ERROR, and the exception as an event.
 
-
-def message_of(error: BaseException | None) -> str:
-    """An exception's message; a placeholder where its ``__str__`` raises."""
-    try:
-        return "" if error is None else str(error)
-    except Exception:
-        return f"<{type(error).__name__} whose message cannot be read>"
+    Args:
+        span: is recording.
+        error: what was raised; None where an answer said so.
+        message: instead of the exception's; then no stack trace is told, which would repeat that.
+    """
+    safe = redacted(error) if error is not None and message is None else None
+    said = (message_of(error) if safe is None else safe.message) if message is None else message
+    span.set_status(Status(StatusCode.ERROR, said or None))
+    if error is None:
+        return
+    if safe is None and message is None:
+        span.record_exception(error)
+        return
+    event = {names.EXCEPTION_TYPE: type_name(error), names.EXCEPTION_MESSAGE: said}
+    if safe is not None:
+        event[names.EXCEPTION_STACKTRACE] = safe.stacktrace
+    span.add_event(names.EXCEPTION_EVENT, event)

@@ -13,9 +13,8 @@ from spanwise.context import HTTP_SUPPRESSION_KEY, SPAN_KEY, attach_context, get
 from spanwise.instrumentors._abandoned import later
 from spanwise.instrumentors._body import leave
 from spanwise.instrumentors._call import NO_CALL, Call
-from spanwise.instrumentors._failure import message_of, type_name
+from spanwise.instrumentors._failure import type_name
 from spanwise.instrumentors._http import Attributes
-from spanwise.privacy.url import redact_text
 
 if TYPE_CHECKING:
     from spanwise.instrumentors._http_client import Client
@@ -33,8 +32,6 @@ _VERSIONS: Final[Mapping[Any, str]] = {
     b"HTTP/2": "2",
     b"HTTP/3": "3",
 }
-# Exceptions that were raised while others were handled: as many are looked through for secrets.
-_CHAIN: Final = 10
 
 Hook = Callable[..., Any]
 
@@ -240,10 +237,7 @@ class Exchange:
             later(lambda: self._measure(failed))  # a finalizer: as `Call.fail` says
         else:
             self._measure(failed)
-        # A stack trace repeats the messages of all exceptions of the chain.
-        secret = any(redact_text(message) != message for message in _messages(error))
-        message = redact_text(message_of(error)) if secret else None
-        self._call.fail(error, message=message, attributes=self._found)
+        self._call.fail(error, attributes=self._found)
 
     def _measure(self, found: Attributes) -> None:
         """Records the sizes of the bodies."""
@@ -258,12 +252,3 @@ class Exchange:
                 self.client.response_size.record(int(received), labels)
         except Exception as error:
             self.client.calls.warn("measure a request", error)
-
-
-def _messages(error: BaseException) -> Iterable[str]:
-    each: BaseException | None = error
-    for _ in range(_CHAIN):
-        if each is None:
-            return
-        yield message_of(each)
-        each = each.__cause__ or each.__context__

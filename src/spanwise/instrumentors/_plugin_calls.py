@@ -19,7 +19,7 @@ from spanwise.context import attach_context, detach_context
 from spanwise.instrumentors._awaited import awaited
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._classes import Function
-from spanwise.instrumentors._failure import message_of, type_name
+from spanwise.instrumentors._failure import told_message, type_name
 from spanwise.instrumentors._traceback import unseen
 from spanwise.meters.plugins import labels_of, plugin_name
 
@@ -97,7 +97,7 @@ class HookCall:
     def fail(self, error: BaseException) -> None:
         """It ended by this exception. Where an implementation's span has it, the stack trace is there."""
         if error is self.told:
-            self.call.fail(None, error_type=type_name(error), message=message_of(error))
+            self.call.fail(None, error_type=type_name(error), message=told_message(error))
         else:
             self.call.fail(error)
 

@@ -8,6 +8,7 @@ record is contrib's.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from typing import Any
 
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
+from spanwise import names
 from spanwise.instrumentors._base import Instrumentor
+from spanwise.privacy.exceptions import redacted
 
 __all__ = ["LoggingInstrumentor"]
 
@@ -67,7 +70,7 @@ class LoggingInstrumentor(Instrumentor):
                     and not record.name.startswith(_DELIVERY)
                     and _reaches_root(self)
                 ):
-                    handler.handle(record)
+                    handler.handle(_told(record))
             except Exception:
                 pass  # logging about a failure to log would come back here
             original(self, record)
@@ -86,6 +89,21 @@ def _correlate(record: logging.LogRecord) -> None:
     record.otelTraceID = format_trace_id(context.trace_id) if valid else "0"
     record.otelSpanID = format_span_id(context.span_id) if valid else "0"
     record.otelTraceSampled = context.trace_flags.sampled
+
+
+def _told(record: logging.LogRecord) -> logging.LogRecord:
+    """The record as it is exported: its exception is told no otherwise than spans tell it."""
+    error = record.exc_info[1] if record.exc_info else None
+    safe = None if error is None else redacted(error)
+    if error is None or safe is None:
+        return record
+    shown = copy.copy(record)
+    shown.exc_info = shown.exc_text = None
+    # What is no field of every record becomes an attribute.
+    vars(shown)[names.EXCEPTION_TYPE] = type(error).__name__
+    vars(shown)[names.EXCEPTION_MESSAGE] = safe.message
+    vars(shown)[names.EXCEPTION_STACKTRACE] = safe.stacktrace
+    return shown
 
 
 def _reaches_root(logger: logging.Logger) -> bool:

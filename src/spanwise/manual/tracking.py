@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.trace import get_current_span
 
 from spanwise import names
-from spanwise.instrumentors._failure import message_of, type_name
+from spanwise.instrumentors._failure import told_message, type_name
 from spanwise.manual.measured import Measured
 from spanwise.manual.parts import parts
 from spanwise.manual.told import guarded, is_amount, shown, suggestion, tell, text
@@ -68,7 +68,7 @@ def _dispose(controller: object, error: BaseException | str | None) -> None:
         about = {names.CONTROLLER_ID: known.name if known is not None else ""}
         if isinstance(error, BaseException):
             about[names.EXCEPTION_TYPE] = type_name(error)
-            about[names.EXCEPTION_MESSAGE] = message_of(error)
+            about[names.EXCEPTION_MESSAGE] = told_message(error)
         else:
             about[names.EXCEPTION_MESSAGE] = text(error)
         span.add_event(names.CONTROLLER_DISPOSAL_ERROR_EVENT, about)

@@ -40,8 +40,15 @@ _CONTAINERS: Final = frozenset(
 _ANNOTATED: Final = re.compile(r"Command # (\d+) \((\w*).*\) of pipeline caused error: ", re.DOTALL)
 # From the first opening quote to the last closing one: what is between them may hold quotes itself.
 _QUOTED: Final = re.compile(r"(?<!\w)(['\"`]).*\1", re.DOTALL)
-# After these words Redis repeats what the client sent; a value in it may hold any quote.
-_REPEATED: Final = re.compile(r"(unknown (?:sub)?command|with args beginning with:?)\s.*", re.DOTALL | re.I)
+# After these words Redis and its modules repeat what the client sent; a value in it may hold any quote. What
+# follows a colon is the reason for what is before it, or what was wrong; not so in "[SSL: CERTIFICATE_…]".
+_REPEATED: Final = re.compile(
+    r"(unknown \w+|no such \w+|could not parse(?: \w+)?|near|but got|(?<!\[SSL):)(?=\s)(?!\s*\Z).*",
+    re.DOTALL | re.I,
+)
+_NUMBER: Final = re.compile(r"(?<![\w.:-])-?\d{6,}(?:\.\d+)?")  # longer than an error's number or a port
+# Redis names the place in a script after the script's own text, which is the application's.
+_SCRIPT: Final = re.compile(r"user_script\b|\bscript: ?[0-9a-f]{40}|\bf_[0-9a-f]{40}")
 
 
 class Command:
@@ -88,4 +95,6 @@ def redact_message(message: str) -> str:
         prefix, message = f"Command # {found[1]} of pipeline caused error: ", message[found.end() :]
         if found[2].upper().startswith(("EVAL", "FCALL")):
             message = "?"  # a script's message is the application's own text
-    return prefix + _QUOTED.sub("?", _REPEATED.sub(r"\1 ?", message))
+    if _SCRIPT.search(message):
+        return f"{prefix}?"
+    return prefix + _NUMBER.sub("?", _QUOTED.sub("?", _REPEATED.sub(r"\1 ?", message)))

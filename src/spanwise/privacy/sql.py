@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from spanwise.privacy.sql_messages import redact_message
 from spanwise.privacy.sql_summary import Summary
 
 __all__ = ["TEXT_LIMIT", "Statement", "describe", "redact_message"]
@@ -125,20 +126,3 @@ def _lexer(system: str) -> re.Pattern[str]:
     if system in _BRACKETED_NAMES:
         parts.append(r"(?P<bracketed>\[[^\]]*(?:\]\][^\]]*)*(?:\]|\Z))")
     return re.compile("|".join([*parts, _COMMON]), re.DOTALL | re.VERBOSE)
-
-
-_QUOTED_VALUE: Final = re.compile(
-    r"""'[^']*(?:''[^']*)*(?:'|\Z) | (?<=:\ )"[^"]*(?:"|\Z) | (?:(?<==)|(?<=value\ is\ ))\([^)]*(?:\)|\Z)""",
-    re.VERBOSE,
-)
-_MESSAGE_LIMIT: Final = 500  # Characters; a first line is far shorter, a driver's dump far longer.
-
-
-def redact_message(message: str) -> str:
-    """A driver's error message without the values in it.
-
-    Only the first line is kept, since PostgreSQL's DETAIL and CONTEXT lines quote whole rows. In it,
-    single-quoted text and text in double quotes after a colon become ``?``; names in double quotes stay.
-    """
-    first = message.strip().partition("\n")[0][:_MESSAGE_LIMIT]
-    return _QUOTED_VALUE.sub("?", first)

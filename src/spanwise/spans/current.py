@@ -13,7 +13,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import Status, StatusCode
 
 from spanwise.context import SPAN_KEY, attach_context, detach_context, get_context
-from spanwise.spans.faults import printable
+from spanwise.spans.faults import told
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -79,7 +79,7 @@ class CurrentSpan:
                 if record_exception:
                     span.record_exception(exc_val)
                 if set_status_on_exception:
-                    description = f"{type(exc_val).__name__}: {printable(exc_val)}"
+                    description = f"{type(exc_val).__name__}: {told(exc_val)[0]}"
                     span.set_status(Status(StatusCode.ERROR, description))
         finally:
             if self._end_on_exit:

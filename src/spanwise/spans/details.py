@@ -16,7 +16,7 @@ from opentelemetry.trace import Link, SpanContext
 from opentelemetry.util.types import AnyValue, Attributes
 
 from spanwise import names
-from spanwise.spans.faults import printable
+from spanwise.spans.faults import printable, told
 from spanwise.spans.limits import bounded
 
 if TYPE_CHECKING:
@@ -141,10 +141,11 @@ class SpanDetails(SdkSpan):
     ) -> None:
         kind = type(exception)
         builtin = not kind.__module__ or kind.__module__ == "builtins"
+        message, stacktrace = told(exception)
         recorded: dict[str, AnyValue] = {
             names.EXCEPTION_TYPE: kind.__qualname__ if builtin else f"{kind.__module__}.{kind.__qualname__}",
-            names.EXCEPTION_MESSAGE: printable(exception),
-            names.EXCEPTION_STACKTRACE: _stacktrace(exception),
+            names.EXCEPTION_MESSAGE: message,
+            names.EXCEPTION_STACKTRACE: _stacktrace(exception) if stacktrace is None else stacktrace,
             EXCEPTION_ESCAPED: str(escaped),
         }
         if attributes:

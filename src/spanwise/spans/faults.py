@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ["failed", "printable"]
+__all__ = ["failed", "printable", "told"]
 
 _logger = logging.getLogger(__name__)
 _seen: set[tuple[str, str]] = set()
@@ -39,3 +39,15 @@ def printable(value: object) -> str:
         return str(value)
     except Exception:
         return f"<unprintable {type(value).__qualname__}>"
+
+
+def told(error: BaseException) -> tuple[str, str | None]:
+    """An exception's message and stack trace without what `spanwise.privacy.exceptions` takes for data.
+
+    Returns:
+        The message, and the stack trace where it is not Python's own.
+    """
+    from spanwise.privacy.exceptions import redacted  # most processes that start see no exception
+
+    safe = redacted(error)
+    return (printable(error), None) if safe is None else (safe.message, safe.stacktrace)

@@ -29,7 +29,7 @@ from opentelemetry.util.types import AnyValue, Attributes
 
 from spanwise import names
 from spanwise.spans.details import ENDED, SpanDetails
-from spanwise.spans.faults import failed, printable
+from spanwise.spans.faults import failed, told
 from spanwise.spans.handover import UNSET, hand_over
 from spanwise.spans.limits import AttributeRules, fill, put
 from spanwise.spans.processors import GuardedProcessors
@@ -211,7 +211,7 @@ class Span(SpanDetails):
 
     def set_failure(self, error: BaseException) -> None:
         """Sets the status that a span gets when an exception leaves its block."""
-        self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {printable(error)}"))
+        self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {told(error)[0]}"))
 
     def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:
         if self._start_time is not None:

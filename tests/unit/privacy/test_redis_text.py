@@ -88,6 +88,27 @@ def test_no_argument_is_in_the_text(command: str, arguments: list[str]) -> None:
         ),
         ("invalid literal for int() with base 10: 'secret'", "invalid literal for int() with base 10: ?"),
         ("", ""),
+        # RediSearch and RedisJSON tell of a query's words without quotes.
+        ("Syntax error at offset 5 near secretword", "Syntax error at offset 5 near ?"),
+        ("SEARCH_SYNTAX Syntax error at offset 5 near it's", "SEARCH_SYNTAX Syntax error at offset 5 near ?"),
+        ("Unknown argument `secret` at position 3", "Unknown argument ?"),
+        ("Invalid JSON: expected value at column 2: secret", "Invalid JSON: ?"),
+        ("No such field secret", "No such field ?"),
+        ("Invalid geo filter: secret", "Invalid geo filter: ?"),
+        ("invalid password: it's secret", "invalid password: ?"),
+        ("Could not parse value secret", "Could not parse value ?"),
+        ("Property `secret` not loaded", "Property ? not loaded"),
+        ("Bad number 4111111111111111", "Bad number ?"),
+        # A script's message is the application's own text.
+        ("my secret script: " + "0f" * 20 + ", on @user_script:1.", "?"),
+        ("Error running script (call to f_" + "0f" * 20 + "): @user_script:1: my secret", "?"),
+        # These stay: they tell of no data.
+        ("no such key", "no such key"),
+        ("MOVED 3999 127.0.0.1:6381", "MOVED 3999 127.0.0.1:6381"),
+        (
+            "Error 1 connecting to redis:6379. [SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired",
+            "Error 1 connecting to redis:6379. [SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired",
+        ),
     ],
 )
 def test_a_message(message: str, redacted: str) -> None:

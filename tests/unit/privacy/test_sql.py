@@ -162,6 +162,63 @@ MESSAGES = [
     ("The duplicate key value is (bob@example.org).", "The duplicate key value is ?."),
     ("Key (email)=(bob@example.org) exists", "Key (email)=? exists"),
     ("near 'unfinished", "near ?"),
+    # What PostgreSQL says of a value, as a server said it.
+    ('value "4111111111111111" is out of range for type integer', "value ? is out of range for type integer"),
+    (
+        'trailing junk after numeric literal at or near "4111x"',
+        "trailing junk after numeric literal at or near ?",
+    ),
+    ('syntax error at or near "secret"', "syntax error at or near ?"),
+    ('time zone "secret-zone" not recognized', "time zone ? not recognized"),
+    ('invalid value "se" for "HH24"', "invalid value ? for ?"),
+    ('could not open server file "/home/secret": No such file', "could not open server file ?: No such file"),
+    ('invalid source encoding name "secret"', "invalid source encoding name ?"),
+    (
+        'unrecognized configuration parameter "secret.name"',
+        "unrecognized configuration parameter ?",
+    ),
+    ('"secret" is not a number', "? is not a number"),
+    ('invalid input syntax for type integer: "it\'s secret"', "invalid input syntax for type integer: ?"),
+    ('missing "=" after "secret" in connection info string', "missing ? after ? in connection info string"),
+    (
+        "invalid input for query argument $1: {'card': 4111} (expected str, got dict)",
+        "invalid input for query argument ?",
+    ),
+    # Names stay.
+    (
+        'null value in column "email" of relation "users" violates not-null constraint',
+        'null value in column "email" of relation "users" violates not-null constraint',
+    ),
+    (
+        'duplicate key value violates unique constraint "users_email_key"',
+        'duplicate key value violates unique constraint "users_email_key"',
+    ),
+    (
+        'connection to server at "db.local", port 5432 failed: FATAL:  database "shop" does not exist',
+        'connection to server at "db.local", port 5432 failed: FATAL:  database "shop" does not exist',
+    ),
+    # SQLite, MySQL, SQL Server, Oracle.
+    ('near "secret": syntax error', "near ?: syntax error"),
+    ('unrecognized token: "\'secret"', "unrecognized token: ?"),
+    (
+        "(1062, \"Duplicate entry 'secret' for key 'users.email'\")",
+        '(1062, "Duplicate entry ? for key ?")',
+    ),
+    ("(1062, 'Duplicate entry \\'secret\\' for key')", "(1062, 'Duplicate entry \\? for key')"),
+    (
+        "(2627, b'Violation. The duplicate key value is (secret).')",
+        "(2627, 'Violation. The duplicate key value is ?.')",
+    ),
+    (
+        "('23000', '[23000] [Microsoft] The duplicate key value is (4111111111111111). (2601)')",
+        "('23000', '[23000] [Microsoft] The duplicate key value is ?. (2601)')",
+    ),
+    (
+        "Arithmetic overflow error for type int, value = 99999.000000.",
+        "Arithmetic overflow error for type int, value =?.",
+    ),
+    ("number 99999999999 is out of range, as is -4111111111111111", "number ? is out of range, as is ?"),
+    ("ORA-00942: table or view does not exist", "ORA-00942: table or view does not exist"),
     ("", ""),
 ]
 
