@@ -166,10 +166,10 @@ CACHE_EVICTIONS: Final = Metric(
     "cache.evictions", "{entry}", "Entries that a full cache dropped for others.", "spanwise"
 )
 CACHE_SIZE: Final = Metric(
-    "cache.size", "{entry}", "What is in a cache, as it measures its limit.", "spanwise", "updowncounter"
+    "cache.size", "{unit}", "What is in a cache, as it measures its limit.", "spanwise", "updowncounter"
 )
 CACHE_LIMIT: Final = Metric(
-    "cache.limit", "{entry}", "The largest size that a cache may have.", "spanwise", "updowncounter"
+    "cache.limit", "{unit}", "The largest size that a cache may have.", "spanwise", "updowncounter"
 )
 CACHE_HIT_RATIO: Final = Metric(
     "cache.hit_ratio", "1", "Share of lookups that hit since the process began.", "spanwise", "gauge"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from opentelemetry.metrics import get_meter
+from opentelemetry.metrics import get_meter, get_meter_provider
 from opentelemetry.trace import get_tracer
 
 from spanwise import names
@@ -20,6 +20,8 @@ from spanwise.meters.preload import PreloadMeter
 from spanwise.meters.streaming import StreamMeter
 
 __all__ = ["Parts", "parts"]
+
+_API: Final = "opentelemetry.metrics"
 
 _logger = logging.getLogger("spanwise")
 
@@ -49,6 +51,7 @@ class Parts:
     def __init__(self, tracer_provider: Any = None, meter_provider: Any = None) -> None:
         tracer = get_tracer(names.SCOPE_MANUAL, tracer_provider=tracer_provider)
         meter = get_meter(names.SCOPE_MANUAL, meter_provider=meter_provider)
+        self._measures = meter_provider is not None
         self.operations = OperationMeter(meter)
         self.preloads = PreloadMeter(meter)
         self.controllers = ControllerMeter(meter)
@@ -58,6 +61,13 @@ class Parts:
         self.preload_calls: Calls = _ManualCalls("preload", tracer, self.preloads.duration)
         self.stream_calls: Calls = _ManualCalls("stream", tracer, self.streams.duration)
         self.pressure_calls: Calls = _ManualCalls("memory pressure", tracer)
+
+    def measures(self) -> bool:
+        """Whether metrics are recorded: not before telemetry is configured, nor where it has none."""
+        if not self._measures:
+            # Until one is set the API gives one of its own, and has no other way to say so.
+            self._measures = not type(get_meter_provider()).__module__.startswith(_API)
+        return self._measures
 
 
 _lock: Final = ForkLock()

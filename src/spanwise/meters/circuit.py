@@ -8,8 +8,6 @@ the states are those of https://martinfowler.com/bliki/CircuitBreaker.html
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any, Final
@@ -22,6 +20,7 @@ from opentelemetry.util.types import AttributeValue
 from spanwise import names
 from spanwise.context import SUPPRESSION_KEYS, get_context
 from spanwise.instruments import make
+from spanwise.meters.locks import ForkLock
 
 __all__ = ["CLOSED", "HALF_OPEN", "OPEN", "Breaker", "Circuits", "shared_circuits"]
 
@@ -42,17 +41,7 @@ _LONGEST_REASON: Final = 256
 _OTHER: Final = "_OTHER"
 
 # Held for some assignments only, never while anything of the application's runs.
-_lock = threading.RLock()
-
-
-def _new_lock() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-# A thread of the parent may have held it at the fork.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)
+_lock: Final = ForkLock()
 
 
 class _Named:

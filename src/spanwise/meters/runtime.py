@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable
 from time import perf_counter
+from typing import Final
 
 from opentelemetry.metrics import Meter, Observation
 
@@ -38,21 +39,34 @@ def observe(meter: Meter) -> None:
     for metric, key in counted:
         observed(meter, metric, told(key))
 
-    # Sums, not an instrument: a collection may begin in the middle of anything, also of what an instrument
-    # does under its lock, and recording would then wait for itself.
-    seconds = [0.0] * len(gc.get_stats())
-    began = 0.0
-
-    def timed(phase: str, info: dict[str, int], clock: Callable[[], float] = perf_counter) -> None:
-        nonlocal began
-        if phase == "start":
-            began = clock()
-        else:
-            seconds[info["generation"]] += clock() - began
-
-    gc.callbacks.append(timed)
+    if _timer not in gc.callbacks:
+        gc.callbacks.append(_timer)
     observed(
         meter,
         names.GC_PAUSE,
-        lambda: [Observation(spent, {names.GC_GENERATION: n}) for n, spent in enumerate(seconds)],
+        lambda: [Observation(spent, {names.GC_GENERATION: n}) for n, spent in enumerate(_timer.seconds)],
     )
+
+
+class _Timer:
+    """Called before and after each collection.
+
+    Attributes:
+        seconds: of pauses, by generation. Sums, not an instrument: a collection may begin in the middle of
+            anything, also of what an instrument does under its lock, and recording would wait for itself.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = [0.0] * len(gc.get_stats())
+        self._began = 0.0
+
+    # The clock is bound early: when the interpreter ends, modules are gone before the collector is.
+    def __call__(self, phase: str, info: dict[str, int], clock: Callable[[], float] = perf_counter) -> None:
+        if phase == "start":
+            self._began = clock()
+        else:
+            self.seconds[info["generation"]] += clock() - self._began
+
+
+# The process's, as the collector is: a provider's own would stay among the callbacks when that is gone.
+_timer: Final = _Timer()

@@ -9,6 +9,7 @@ from typing import Any
 from spanwise import names
 from spanwise.meters import watched
 from spanwise.meters.history import History
+from spanwise.meters.resident import resident_bytes
 from spanwise.meters.sampler import Sampler
 
 __all__ = ["Controllers", "Preloads", "Statistics", "Trend", "take"]
@@ -120,9 +121,7 @@ def take(sampler: Sampler | None) -> Statistics:
 
 def _memory() -> int | None:
     try:
-        import psutil
-
-        return int(psutil.Process().memory_info().rss)
+        return resident_bytes()
     except Exception:
         return None
 

@@ -124,6 +124,38 @@ def test_before_telemetry_nothing_is_recorded_and_afterwards_all_is() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("then", "reads"),
+    [
+        ("", 0),
+        ("metrics.set_meter_provider(MeterProvider([reader]))", 2),
+        ("trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))", 2),
+        ("trace.set_tracer_provider(TracerProvider(ALWAYS_OFF, shutdown_on_exit=False))", 0),
+    ],
+)
+def test_what_an_operation_costs_is_looked_at_where_it_is_told(then: str, reads: int) -> None:
+    code = f"""
+    from opentelemetry import metrics, trace
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+    import spanwise
+    from spanwise.manual import operations
+    reader, read = InMemoryMetricReader(), []
+    real = operations.resident_bytes
+    operations.resident_bytes = lambda: read.append(1) or real()
+    with spanwise.operation("before"):
+        assert read == []
+        {then or "pass"}
+    assert read == []
+    with spanwise.operation("o"):
+        pass
+    print(len(read))
+    """
+    assert run(code) == f"{reads}\n"
+
+
 def test_without_opentelemetry_the_application_runs() -> None:
     code = (
         """

@@ -33,7 +33,8 @@ def test_nested_in_itself(observed: Any, caplog: pytest.LogCaptureFixture) -> No
     assert first.parent.span_id == second.context.span_id
     assert second.parent.span_id == third.context.span_id
     assert third.parent is None
-    with op:
+    with op as again:
+        assert again is op, "it is free"
         assert get_current_span().is_recording()
     assert nothing_current()
     assert len(observed.spans()) == 4

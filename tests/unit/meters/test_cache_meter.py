@@ -9,10 +9,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from spanwise import names
+from spanwise.meters import cache
 from spanwise.meters.cache import (
     DELETE,
     DELETED,
     ERROR,
+    EXPIRED,
     GET,
     HIT,
     MISS,
@@ -86,6 +88,22 @@ def test_errors_are_no_part_of_the_hit_ratio(meter: Meter) -> None:
     meter.caches.record("redis", "a", GET, ERROR, 0.1, 9)
     meter.caches.record("redis", "b", GET, ERROR, 0.1)
     assert meter.values(names.CACHE_HIT_RATIO) == {("a", "redis"): 1.0}
+
+
+def test_the_hit_ratio_is_the_share_of_lookups_that_gave_a_value(meter: Meter) -> None:
+    for outcome, count in ((HIT, 3), (MISS, 2), (EXPIRED, 1)):
+        meter.caches.record("lib", "a", GET, outcome, 0.1, count)
+    meter.caches.record("lib", "a", SET, STORED, 0.1, 9)
+    assert meter.values(names.CACHE_HIT_RATIO) == {("a", "lib"): 0.5}
+
+
+def test_so_many_caches_are_asked_for_their_size(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_MOST_WATCHED", 3)
+    owners = [Owner() for _ in range(5)]
+    tally = meter.caches.tally("lib", 1, lambda: "a")
+    for owner in owners:
+        meter.caches.watch(owner, tally, lambda _: (2, None))
+    assert meter.values(names.CACHE_SIZE) == {("a", "lib"): 6}
 
 
 def test_there_are_so_many_names_and_then_one_for_the_rest(meter: Meter) -> None:

@@ -172,9 +172,17 @@ def test_what_is_not_watched_is_not_kept_and_can_be_later() -> None:
     process.sample()
     assert process.history.growth(ALL) is None
     process.history.watch(ALL)
-    process.history.watch(ALL)
     process.sample()
     assert process.history.growth(ALL) == Growth(1, 1)
+
+
+def test_what_is_watched_twice_is_kept_once() -> None:
+    process = Process(10, LEVEL)
+    process.history.watch(LEVEL)
+    process.level.add(5)
+    process.sample()
+    ((_, values),) = process.history.past(LEVEL)
+    assert [value for _, value in values] == [5]
 
 
 def test_the_same_metric_of_two_scopes_is_summed() -> None:
