@@ -66,6 +66,7 @@ class Exchange:
         goes_on: an answer was taken, and the library sends the request again because of it.
         ended: its span has ended.
         over: its method has returned.
+        sends: another library carries it out now.
         hidden: it is not told, since its URL is excluded; nor what carries it out.
     """
 
@@ -85,6 +86,7 @@ class Exchange:
         "over",
         "parent",
         "resends",
+        "sends",
     )
 
     def __init__(
@@ -95,7 +97,7 @@ class Exchange:
         self.resends = resends
         self.goes_on = False
         self.hidden = self.ended = call is NO_CALL
-        self.over = False
+        self.over = self.sends = False
         self._call = call
         self._labels = labels
         self._size = size
