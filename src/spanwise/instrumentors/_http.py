@@ -19,6 +19,7 @@ __all__ = [
     "Headers",
     "captured_headers",
     "excluded_urls",
+    "length_of",
 ]
 
 Attributes = dict[str, AttributeValue]
@@ -49,6 +50,16 @@ def excluded_urls(library: str, given: str | None = None) -> Callable[[str], boo
     found = get_excluded_urls(library.upper()) if given is None else parse_excluded_urls(given)
     disabled: Callable[[str], bool] = found.url_disabled
     return disabled
+
+
+def length_of(given: object) -> int | None:
+    """Bytes of a body by its Content-Length; None where that is no number: whoever sends it may err."""
+    if isinstance(given, int):
+        return given
+    # More digits than any body has would not be a number of the metric's either.
+    if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) < 19:
+        return int(given)
+    return None
 
 
 def captured_headers(side: str, which: str) -> Callable[[Headers], Attributes] | None:

@@ -148,7 +148,25 @@ class Client:
     def carrying(self) -> bool:
         """Whether what is sent now is the request of the library that this one carries out."""
         around: Any = get_context().get(HTTP_SUPPRESSION_KEY)
-        return isinstance(around, Exchange) and not around.over and around.client.library == self.carries
+        return isinstance(around, Exchange) and around.sends and around.client.library == self.carries
+
+    def sending(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        """Wraps the method that has another library carry a request out: see `carrying`.
+
+        What hooks of the application's send before and after it are requests of their own.
+        """
+
+        def sends(*args: Any, **kwargs: Any) -> Any:
+            around: Any = get_context().get(HTTP_SUPPRESSION_KEY)
+            if not isinstance(around, Exchange) or around.client is not self:
+                return send(*args, **kwargs)
+            before, around.sends = around.sends, True
+            try:
+                return send(*args, **kwargs)
+            finally:
+                around.sends = before
+
+        return sends
 
     def current(self) -> Exchange | None:
         """The exchange under way that is this library's and not ended."""

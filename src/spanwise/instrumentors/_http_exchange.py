@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -14,7 +15,7 @@ from spanwise.instrumentors._abandoned import later
 from spanwise.instrumentors._body import leave
 from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.instrumentors._failure import type_name
-from spanwise.instrumentors._http import Attributes
+from spanwise.instrumentors._http import Attributes, length_of
 
 if TYPE_CHECKING:
     from spanwise.instrumentors._http_client import Client
@@ -62,6 +63,7 @@ class Exchange:
         goes_on: an answer was taken, and the library sends the request again because of it.
         ended: its span has ended.
         over: its method has returned.
+        sends: another library carries it out now.
         hidden: it is not told, since its URL is excluded; nor what carries it out.
     """
 
@@ -81,6 +83,7 @@ class Exchange:
         "over",
         "parent",
         "resends",
+        "sends",
     )
 
     def __init__(
@@ -91,7 +94,7 @@ class Exchange:
         self.resends = resends
         self.goes_on = False
         self.hidden = self.ended = call is NO_CALL
-        self.over = False
+        self.over = self.sends = False
         self._call = call
         self._labels = labels
         self._size = size
@@ -133,12 +136,14 @@ class Exchange:
         except Exception as error:
             self.client.calls.warn("call a hook", error)
 
-    async def ask_async(self, hook: Callable[..., Awaitable[Any]] | None, *arguments: Any) -> None:
-        """The same, for a coroutine function."""
+    async def ask_async(self, hook: Hook | None, *arguments: Any) -> None:
+        """The same; what the hook returns is awaited where it can be, as a coroutine function's is."""
         if hook is None or self.ended:
             return
         try:
-            await hook(self._call.span, *arguments)
+            done = hook(self._call.span, *arguments)
+            if isawaitable(done):
+                await done
         except Exception as error:
             self.client.calls.warn("call a hook", error)
 
@@ -241,14 +246,14 @@ class Exchange:
 
     def _measure(self, found: Attributes) -> None:
         """Records the sizes of the bodies."""
-        sent, received = self._size, self._received
+        sent, received = length_of(self._size), length_of(self._received)
         if sent is None and received is None:
             return
         try:
             labels = {**self._labels, **found}
             if sent is not None:
-                self.client.request_size.record(int(sent), labels)
+                self.client.request_size.record(sent, labels)
             if received is not None:
-                self.client.response_size.record(int(received), labels)
+                self.client.response_size.record(received, labels)
         except Exception as error:
             self.client.calls.warn("measure a request", error)

@@ -14,12 +14,13 @@ from typing import Any, Final
 from spanwise import names
 from spanwise.context import SUPPRESSION_KEYS, get_context
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
+from spanwise.instrumentors._contrib import Contrib
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._failure import message_of
 from spanwise.instrumentors._redis import Described, Target, is_script, status_code
 from spanwise.instrumentors._redis_answer import HELD_AS, Answer, Targets, answering
 from spanwise.instrumentors._redis_info import Servers
-from spanwise.instrumentors._redis_shape import owner_of, queued
+from spanwise.instrumentors._redis_shape import observed_by_contrib, owner_of, queued
 from spanwise.privacy.redis import redact_message
 
 __all__ = ["Observer"]
@@ -91,6 +92,14 @@ class Observer:
         self._open = True
         self._cluster = Target(self, chosen, quick=False)
         self._targets = targets
+        self._contrib = Contrib("redis", "RedisInstrumentor")
+
+    def _theirs(self, client: Any) -> bool:
+        """Whether OpenTelemetry's instrumentor observes this client, or pipeline, too."""
+        theirs = self._contrib.on or observed_by_contrib(client)
+        if theirs:
+            self._contrib.stand_back()
+        return theirs
 
     def close(self) -> None:
         """Observes no more. What is left of ours beneath somebody else's replacement passes calls on."""
@@ -146,6 +155,8 @@ class Observer:
     # -- beginning -------------------------------------------------------------------------------
 
     def _begin_command(self, client: Any, args: Sequence[Any], options: Any) -> Any:
+        if self._contrib.instrumentor is not None and self._theirs(client):
+            return None
         try:
             # Another observer's target knows nothing: close() has seen to that.
             about: Described = client.connection_pool._spanwise_target.known[args[0], len(args)]
@@ -175,6 +186,8 @@ class Observer:
             context = get_context()
             if any(context.get(key) for key in SUPPRESSION_KEYS):
                 return None  # nor is the server to be asked for INFO
+            if self._contrib.instrumentor is not None and self._theirs(client):
+                return None
             target = self._target(client)
             late = bool(target.address) and not target.peer
             about = describe(target)

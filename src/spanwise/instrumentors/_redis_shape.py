@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-__all__ = ["POINTS", "Patches", "Queued", "owner_of", "place_of", "queued"]
+__all__ = ["POINTS", "Patches", "Queued", "observed_by_contrib", "owner_of", "place_of", "queued"]
 
 Function = Callable[..., Any]
 
@@ -116,6 +116,17 @@ def owner_of(node: Any, client: Any) -> Any:
         return node
     # A pipeline with asyncio lives shorter than its client.
     return getattr(client, "cluster_client", None) or getattr(client, "_client", None) or client
+
+
+def observed_by_contrib(client: Any) -> bool:
+    """Whether contrib's ``instrument_client()`` was given a client, or the one that a pipeline was made by.
+
+    It marks the client, as it marks a Flask application, and wraps the methods of its pipelines one by one.
+    """
+    if getattr(client, "_is_instrumented_by_opentelemetry", False):
+        return True
+    own = getattr(client, "__dict__", {}).get("execute")
+    return hasattr(own, "_self_wrapper")  # wrapt's, which contrib wraps with
 
 
 def place_of(connection: Any) -> tuple[str, int, str] | None:

@@ -18,7 +18,7 @@ from spanwise.instrumentors._body import Body, leave
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._carrier import Incoming, tell
 from spanwise.instrumentors._failure import type_name
-from spanwise.instrumentors._http import captured_headers, excluded_urls
+from spanwise.instrumentors._http import captured_headers, excluded_urls, length_of
 from spanwise.instrumentors._request import Request
 from spanwise.instrumentors._wsgi import Described, full_url, headers_of, request_of
 from spanwise.instruments import make
@@ -215,7 +215,7 @@ class Serving:
         self._route = self._observation.route(self._environ)
         for name, value in headers:
             if name.lower() == "content-length":
-                self.size = int(value)
+                self.size = length_of(value)
                 break
         observation = self._observation
         if observation.response_headers is not None:
@@ -282,9 +282,9 @@ class Serving:
             return
         try:
             labels = {**self._labels, **found}
-            sent = environ.get("CONTENT_LENGTH")
-            if sent:
-                self._observation.request_size.record(int(sent), labels)
+            sent = length_of(environ.get("CONTENT_LENGTH"))
+            if sent is not None:
+                self._observation.request_size.record(sent, labels)
             if self.size is not None:
                 self._observation.response_size.record(self.size, labels)
             if self._observation.memory is not None:

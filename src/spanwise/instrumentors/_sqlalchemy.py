@@ -26,6 +26,7 @@ __all__ = [
     "Target",
     "address_of",
     "described",
+    "listens",
     "status_code",
     "target_of",
 ]
@@ -208,3 +209,13 @@ def status_code(error: BaseException) -> str:
         return full
     # MySQL's drivers and pymssql give the number first.
     return str(first) if isinstance(first, int) and not isinstance(first, bool) else ""
+
+
+def listens(conn: Connection, package: str) -> bool:
+    """Whether something of a package listens to the statements of a connection, or of its engine.
+
+    The one place that reads an event's listeners: SQLAlchemy tells publicly of those that one can name only.
+    tests/integration/test_sqlalchemy_versions.py says for which versions that holds.
+    """
+    dispatch: Any = conn.dispatch
+    return any(getattr(each, "__module__", "").startswith(package) for each in dispatch.before_cursor_execute)

@@ -5,6 +5,7 @@ Names: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -84,11 +85,13 @@ def _target(environ: Mapping[str, Any]) -> tuple[str, str]:
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     if raw:
         if not raw.startswith("/"):
-            # The absolute form, as to a proxy.
-            parts = urlsplit(raw)
-            return parts.path or "/", parts.query
-        path, _, query = raw.partition("?")
-        return path, query
+            # The absolute form, as to a proxy. What is no URL is as the server takes it.
+            with contextlib.suppress(ValueError):
+                parts = urlsplit(raw)
+                return parts.path or "/", parts.query
+        else:
+            path, _, query = raw.partition("?")
+            return path, query
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     # WSGI's text holds a byte a character.
     return quote(path.encode("latin-1", "replace")) or "/", environ.get("QUERY_STRING", "")

@@ -9,7 +9,6 @@ so ends the span: the body is read later, and by whom the transport cannot know.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from inspect import iscoroutinefunction
 from typing import Any, NamedTuple
 
 from spanwise.instrumentors._class_patch import Patches
@@ -47,17 +46,14 @@ class HTTPXClientInstrumentor(HttpClientInstrumentor):
                                              async_request_hook=…, async_response_hook=…)
 
     The hooks get what contrib's get: the span and a `RequestInfo`; the span, that and a `ResponseInfo`. For
-    asynchronous clients there are two of their own, which are coroutine functions.
+    asynchronous clients there are two of their own: coroutine functions, or whatever else is called like one.
     """
 
     library = module = "httpx"
     since = (0, 20)
 
     def _observer(self, options: Mapping[str, Any]) -> Client:
-        self._async_hooks = tuple(
-            hook if iscoroutinefunction(hook) else None
-            for hook in (options.get("async_request_hook"), options.get("async_response_hook"))
-        )
+        self._async_hooks = options.get("async_request_hook"), options.get("async_response_hook")
         return Client("httpx", __name__, _read, options)
 
     def _replace(self, patches: Patches, module: Any, client: Client) -> None:

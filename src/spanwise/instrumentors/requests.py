@@ -35,6 +35,7 @@ class RequestsInstrumentor(HttpClientInstrumentor):
     def _replace(self, patches: Patches, module: Any, client: Client) -> None:
         patches.replace(module.Session, "send", lambda send: _observed(send, client))
         patches.replace(module.Session, "resolve_redirects", lambda resolve: _noting(resolve, client))
+        patches.replace(module.adapters.HTTPAdapter, "send", client.sending)
 
 
 def _read(response: Any) -> Answer:

@@ -20,6 +20,7 @@ from spanwise import names
 from spanwise.context import REQUEST_KEY
 from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import NO_CALL, Call, Calls, end_abandoned
+from spanwise.instrumentors._contrib import Contrib
 from spanwise.instrumentors._database import Conventions, conventions
 from spanwise.instrumentors._failure import message_of
 from spanwise.instrumentors._imports import when_imported
@@ -28,6 +29,7 @@ from spanwise.instrumentors._slow import SlowStatements
 from spanwise.instrumentors._sqlalchemy import (
     Described,
     described,
+    listens,
     status_code,
     target_of,
 )
@@ -44,6 +46,7 @@ __all__ = ["SQLAlchemyInstrumentor", "conventions"]
 
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _HELD_AS: Final = "_spanwise_call"
+_THEIRS: Final = "opentelemetry.instrumentation.sqlalchemy"
 
 # Seconds beyond which a statement is slow where nobody says otherwise: critical by the shipped thresholds.
 _SLOW: Final = 1.0
@@ -86,6 +89,7 @@ class _Listeners:
         self._often = self._number(options, "repeated_statements", _OFTEN, 2)
         self._options = options
         self.commenter: Commenter | None = None
+        self._contrib = Contrib("sqlalchemy", "SQLAlchemyInstrumentor")
         self.pools = pools_of(meter)
         self.pools.begin(self.calls, chosen, use_times=bool(options.get("pool_use_time")))
 
@@ -115,6 +119,9 @@ class _Listeners:
         executemany: bool,
     ) -> tuple[str, Any]:
         try:
+            if self._contrib.instrumentor is not None and self._contrib.on and listens(conn, _THEIRS):
+                self._contrib.stand_back()
+                return statement, parameters
             engine = conn.engine
             database: Database | None = engine.__dict__.get(HELD_AS)
             if database is None or database.era is not self.pools.era:

@@ -21,6 +21,9 @@ from spanwise.instrumentors._http_client_instrumentor import HttpClientInstrumen
 __all__ = ["URLLibInstrumentor"]
 
 _SCHEMES = ("http", "https")
+# After which urllib's handlers send the request again. What a handler of the application's sends because of
+# another answer is a request of its own.
+_GO_ON = (301, 302, 303, 307, 308, 401, 407)
 
 
 class URLLibInstrumentor(HttpClientInstrumentor):
@@ -99,7 +102,8 @@ def _observed(
 def _noting(original: Callable[..., Any], client: Client) -> Callable[..., Any]:
     def error(self: Any, proto: Any, *args: Any) -> Any:
         exchange = client.current() if proto in _SCHEMES and len(args) > 1 else None
-        if exchange is not None and exchange.take(args[1], goes_on=True):
+        goes_on = len(args) > 2 and args[2] in _GO_ON
+        if exchange is not None and exchange.take(args[1], goes_on=goes_on):
             exchange.ask(client.response_hook, args[0], args[1])
         return original(self, proto, *args)
 

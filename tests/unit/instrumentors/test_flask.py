@@ -494,6 +494,32 @@ def test_a_broken_tracer_costs_the_telemetry_alone(
     assert len([record for record in caplog.records if "flask instrumentation" in record.message]) == 1
 
 
+@pytest.mark.parametrize("length", ["12x", "", "-1", "9" * 30, "\u0663"])
+def test_a_content_length_that_is_none_is_not_measured_and_nothing_else(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture, length: str
+) -> None:
+    """Any client can send one: it must not use up the one warning, nor keep the hook from its call."""
+    hooked: list[str] = []
+    FlaskInstrumentor().uninstrument()
+    telemetry.instrument(response_hook=lambda _span, status, _headers: hooked.append(status))
+    app = application(telemetry)
+
+    def answer(_environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", length)])
+        return [b"x"]
+
+    app.wsgi_app = answer  # type: ignore[method-assign]
+    environ = {**EnvironBuilder("/item/2").get_environ(), "CONTENT_LENGTH": length}
+    body: Any = app(environ, lambda *_: None)
+    assert list(body) == [b"x"]
+    body.close()
+    assert telemetry.span.attributes[names.HTTP_RESPONSE_STATUS_CODE] == 200
+    assert telemetry.points(names.HTTP_SERVER_REQUEST_BODY_SIZE.name) == []
+    assert telemetry.points(names.HTTP_SERVER_RESPONSE_BODY_SIZE.name) == []
+    assert hooked == ["200 OK"]
+    assert caplog.records == []
+
+
 def test_a_second_answer_with_exc_info_is_the_one_that_counts(telemetry: Telemetry) -> None:
     app = application(telemetry)
 

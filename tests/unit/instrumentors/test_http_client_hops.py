@@ -27,6 +27,7 @@ from local_http import Local, serving
 
 from spanwise import names
 from spanwise.instrumentors._call import end_abandoned
+from spanwise.instrumentors.httpx import HTTPXClientInstrumentor
 
 
 @pytest.fixture(scope="module")
@@ -199,11 +200,56 @@ def test_a_request_that_a_request_s_hook_makes_is_its_own(telemetry: Telemetry, 
         if response.url.endswith("/ok"):
             requests.get(f"{server.base}/status/204")
             httpx.get(f"{server.base}/status/204")
+            urllib3.request("GET", f"{server.base}/status/204")
 
     requests.get(f"{server.base}/ok", hooks={"response": fetch})
-    assert told(telemetry) == [(200, None, None), (204, None, None), (204, None, None)]
+    assert told(telemetry) == [(200, None, None), *[(204, None, None)] * 3]
     outer, *inner = telemetry.spans
     assert {span.parent.span_id for span in inner} == {outer.context.span_id}
+
+
+def test_a_request_that_a_handler_of_urllib_s_makes_is_its_own(telemetry: Telemetry, server: Local) -> None:
+    """Because of an answer that is neither a redirect nor asks for a password."""
+
+    class Report(urllib.request.BaseHandler):
+        def http_error_404(self, _request: Any, answer: Any, *_: Any) -> Any:
+            urllib.request.urlopen(f"{server.base}/status/204").close()
+            return answer
+
+    urllib.request.build_opener(Report).open(f"{server.base}/status/404").close()
+    assert sorted(told(telemetry)) == [(204, None, None), (404, None, "404")]
+    inner, outer = sorted(telemetry.spans, key=lambda span: span.attributes[names.HTTP_RESPONSE_STATUS_CODE])
+    assert inner.parent.span_id == outer.context.span_id
+
+
+def test_async_hooks_of_any_sort(telemetry: Telemetry, server: Local) -> None:
+    """One that is a coroutine function only when it is called, or none at all."""
+    got: list[str] = []
+
+    class Later:
+        async def __call__(self, span: Any, *_: Any) -> None:
+            got.append(span.name)
+
+    telemetry.instrument(
+        "httpx", async_request_hook=Later(), async_response_hook=lambda span, *_: got.append(span.name)
+    )
+
+    async def work() -> None:
+        async with httpx.AsyncClient() as client:
+            await client.get(f"{server.base}/ok")
+
+    asyncio.run(work())
+    assert got == ["GET", "GET"]
+
+
+def test_an_answer_s_length_that_is_none(
+    telemetry: Telemetry, server: Local, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange: Any = HTTPXClientInstrumentor()._client.begin("GET", server.base, {}, size="12x")  # type: ignore[union-attr]
+    with exchange:
+        pass
+    assert len(telemetry.spans) == 1
+    assert caplog.records == []
 
 
 def test_by_proxy_the_server_is_that_of_the_url(telemetry: Telemetry, server: Local) -> None:

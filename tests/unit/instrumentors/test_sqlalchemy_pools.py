@@ -474,3 +474,14 @@ def test_threads_that_connect_first(make: Make, observed: Observed) -> None:
     assert count(observed, WAIT) == 160
     assert states(observed)["used"] == 0
     assert value(observed, PENDING) == 0
+
+
+@pytest.mark.usefixtures("observed")
+def test_uninstrument_leaves_nothing_on_engines(make: Make) -> None:
+    engine = make()
+    optioned = engine.execution_options(logging_token="x")
+    for each in (engine, optioned):
+        run(each, "SELECT 1")
+        assert [name for name in vars(each) if "spanwise" in name]
+    SQLAlchemyInstrumentor().uninstrument()
+    assert not [name for each in (engine, optioned) for name in vars(each) if "spanwise" in name]

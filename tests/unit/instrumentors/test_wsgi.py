@@ -24,6 +24,7 @@ def attributes(**environ: Any) -> dict[str, Any]:
         ({"RAW_URI": "http://shop"}, "/", None),
         ({"SCRIPT_NAME": "/app", "PATH_INFO": "/a b", "QUERY_STRING": "x=1"}, "/app/a%20b", "x=1"),
         ({"PATH_INFO": "/\xc3\xbc"}, "/%C3%BC", None),
+        ({"REQUEST_URI": "http://[/a?x=1", "PATH_INFO": "/b", "QUERY_STRING": "y=1"}, "/b", "y=1"),
         ({}, "/", None),
     ],
 )
