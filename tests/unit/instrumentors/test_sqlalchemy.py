@@ -151,7 +151,7 @@ def test_one_insert_of_many_rows_is_no_batch(engine: Engine, observed: Observed)
     run(engine, TRACKS.insert().returning(TRACKS.c.id), [{"name": "a"}, {"name": "b"}])
     span = observed.one()
     assert span.name == "INSERT tracks"
-    assert str((span.attributes or {})[names.DB_QUERY_TEXT]).count("(?)") == 2
+    assert "VALUES (?), ... RETURNING" in str((span.attributes or {})[names.DB_QUERY_TEXT])
     assert names.DB_OPERATION_BATCH_SIZE not in (span.attributes or {})
 
 

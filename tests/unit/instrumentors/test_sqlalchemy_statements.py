@@ -204,6 +204,13 @@ def client(engine: Engine, instrument: Instrument) -> Iterator[tuple[Any, Observ
         run(engine, "SELECT 1")
         return ""
 
+    @app.route("/lists")
+    def lists() -> str:
+        with engine.connect() as connection:
+            for number in range(1, 16):
+                connection.execute(sa.select(TRACKS.c.id).where(TRACKS.c.id.in_(range(number)))).all()
+        return ""
+
     @app.route("/streamed")
     def streamed() -> Any:
         def parts() -> Iterator[str]:
@@ -228,6 +235,13 @@ def test_a_statement_many_times_in_a_request(client: tuple[Any, Observed], times
     (span,) = server_spans(observed)
     expected = (times, "SELECT tracks", fingerprint(BY_ID)) if times >= 10 else (None, None, None)
     assert flag(span) == expected
+
+
+def test_lists_of_different_lengths_are_one_statement(client: tuple[Any, Observed]) -> None:
+    browser, observed = client
+    browser.get("/lists")
+    (span,) = server_spans(observed)
+    assert flag(span)[:2] == (15, "SELECT tracks")
 
 
 def test_requests_are_counted_apart(client: tuple[Any, Observed]) -> None:
