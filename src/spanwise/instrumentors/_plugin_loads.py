@@ -12,10 +12,11 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 
 from spanwise import names
-from spanwise.context import attach_context, detach_context
+from spanwise.context import attach_context, get_context
 from spanwise.instrumentors._call import Call, Calls
 from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._within import leave
 from spanwise.meters.plugins import PluginMeters, labels_of, plugin_name
 from spanwise.meters.resident import resident_bytes
 
@@ -92,15 +93,16 @@ class Loads:
             except BaseException as error:
                 unseen(error)
                 raise
-        token = attach_context(load.call.current)
+        before, inside = get_context(), load.call.current
+        token = attach_context(inside)
         try:
             result = function(*args)
         except BaseException as error:
-            detach_context(token)
+            leave(before, inside, token)
             unseen(error)
             load.call.fail(error)
             raise
-        detach_context(token)
+        leave(before, inside, token)
         if last:
             try:
                 load.end()

@@ -107,7 +107,7 @@ class _Observing:
         # Where somebody monitors on top, that stays, and ours below it passes calls on.
         self._replacements.restore()
         for executor in list(self._executors.values()):
-            if getattr(executor.manager, EXECUTOR, None) is executor.execute:
+            if getattr(executor.manager, EXECUTOR, None) is executor:
                 setattr(executor.manager, EXECUTOR, executor.inner)
         self._executors.clear()
         end_abandoned()
@@ -117,7 +117,7 @@ class _Observing:
         if key in self._executors:
             return
         executor = Executor(self.observer, made, getattr(made, EXECUTOR))
-        setattr(made, EXECUTOR, executor.execute)
+        setattr(made, EXECUTOR, executor)
         self._executors[key] = executor
 
     def _making(self, original: Function) -> Function:
