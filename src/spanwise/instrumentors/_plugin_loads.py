@@ -62,6 +62,17 @@ class _EntryPoints:
         self.load: _Load | None = None
 
 
+def _unregistered(entry_points: _EntryPoints, calls: Calls) -> None:
+    """Ends the load of a plugin that was imported and not registered: its manager refuses it, as pytest does
+    with names that are out of use."""
+    load, entry_points.load = entry_points.load, None
+    if load is not None:
+        try:
+            load.end()
+        except Exception as error:
+            calls.warn("end the loading of a plugin", error)
+
+
 _under_way: ContextVar[_EntryPoints | None] = ContextVar("spanwise-plugin-entry-points", default=None)
 
 
@@ -146,6 +157,7 @@ class Loads:
                 raise
             finally:
                 _under_way.reset(token)
+                _unregistered(entry_points, self._calls)
 
         return load_setuptools_entrypoints
 
@@ -156,6 +168,7 @@ class Loads:
             entry_points = _under_way.get()
             begun = None
             if entry_points is not None:
+                _unregistered(entry_points, self._calls)
                 begun = self._begin(entry_points.project, entry_point.name, None)
                 # What the plugin loads while it is imported is no plugin.
                 token = _under_way.set(None)
