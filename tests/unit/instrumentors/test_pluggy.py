@@ -858,3 +858,14 @@ def test_a_coroutine_that_is_done_is_kept_by_nobody() -> None:
     asyncio.run(run())
     gc.collect()
     assert _awaited._dying == set()
+
+
+def test_a_process_that_shrank_while_a_plugin_was_loaded_grew_by_nothing(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = iter((5_000_000, 3_000_000))
+    monkeypatch.setattr("spanwise.instrumentors._plugin_loads.resident_bytes", lambda: next(readings))
+    manager(one=plugin(price=lambda cents: cents))
+    assert [point.value for point in observed.points(names.PLUGIN_MEMORY).values()] == [0]
+    (span,) = observed.spans(loading=True)
+    assert (span.attributes or {})[names.PLUGIN_LOAD_MEMORY] == -2_000_000
