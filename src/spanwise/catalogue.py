@@ -12,6 +12,7 @@ from spanwise.names import Metric
 __all__ = ["markdown"]
 
 _SECTION = re.compile(r"# -- (.+?) -*$")
+_OTHERS = re.compile(r"\(of (.+)\)")
 _CONSTANT = re.compile(r"([A-Z][A-Z0-9_]*): Final")
 _HEAD = """# What spanwise tells
 
@@ -30,8 +31,18 @@ def markdown() -> str:
             metrics.append(f"| {' | '.join(row)} |")
         elif re.fullmatch(r"[a-z_]+(\.[a-z_0-9]+)+", value):
             ours = "(ours)" in section or value.startswith("spanwise.")
-            source = "spanwise" if ours else "collector" if "Collector" in section else "semconv"
-            attributes.append(f"| `{value}` | {section.replace(' (ours)', '')} | {source} |")
+            others = _OTHERS.search(section)
+            source = (
+                "spanwise"
+                if ours
+                else others[1]
+                if others is not None
+                else "collector"
+                if "Collector" in section
+                else "semconv"
+            )
+            about = _OTHERS.sub("", section.replace(" (ours)", "")).strip()
+            attributes.append(f"| `{value}` | {about} | {source} |")
     parts = (_HEAD, "## Metrics\n", *metrics, "", "## Attributes\n", *attributes)
     return "\n".join(parts) + "\n"
 

@@ -1,7 +1,8 @@
 """Every span attribute, resource attribute, metric and label name that spanwise writes or reads, once.
 
 Names come from the OpenTelemetry semantic conventions (https://opentelemetry.io/docs/specs/semconv/,
-version 1.37 and later) unless the section says otherwise. Ours start with ``spanwise.``.
+version 1.37 and later) unless the section says otherwise: "(ours)", "(of …)", or the Collector's. Ours start
+with ``spanwise.`` or with what they are about, for example ``cache.`` and ``circuit_breaker.``.
 A metric carries its unit (UCUM, as the conventions ask) and what it counts.
 """
 
@@ -67,20 +68,6 @@ SERVICE_VERSION: Final = "service.version"
 SERVICE_NAMESPACE: Final = "service.namespace"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
 DEPLOYMENT_ENVIRONMENT: Final = "deployment.environment.name"
-PROCESS_PID: Final = "process.pid"
-PROCESS_PARENT_PID: Final = "process.parent_pid"
-PROCESS_COMMAND: Final = "process.command"
-PROCESS_EXECUTABLE_NAME: Final = "process.executable.name"
-PROCESS_RUNTIME_NAME: Final = "process.runtime.name"
-PROCESS_RUNTIME_VERSION: Final = "process.runtime.version"
-PROCESS_RUNTIME_DESCRIPTION: Final = "process.runtime.description"
-HOST_NAME: Final = "host.name"
-HOST_ARCH: Final = "host.arch"
-OS_TYPE: Final = "os.type"
-OS_DESCRIPTION: Final = "os.description"
-TELEMETRY_SDK_NAME: Final = "telemetry.sdk.name"
-TELEMETRY_SDK_LANGUAGE: Final = "telemetry.sdk.language"
-TELEMETRY_SDK_VERSION: Final = "telemetry.sdk.version"
 TELEMETRY_DISTRO_NAME: Final = "telemetry.distro.name"
 TELEMETRY_DISTRO_VERSION: Final = "telemetry.distro.version"
 
@@ -141,7 +128,8 @@ DB_QUERY_TEXT: Final = "db.query.text"
 DB_QUERY_SUMMARY: Final = "db.query.summary"
 DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
 
-# -- caches (ours: the conventions have none) ---------------------------------------------------
+# -- caches (ours) ------------------------------------------------------------------------------
+# The conventions have none.
 SCOPE_CACHES: Final = "spanwise.meters.cache"
 CACHE_NAME: Final = "cache.name"
 CACHE_SYSTEM: Final = "cache.system"  # the library that keeps the entries
@@ -251,9 +239,11 @@ SDK_LOGS_EXPORTED: Final = Metric(
     "{log_record}",
     "Log records whose export ended, failed ones by error.type.",
 )
-METRIC_OVERFLOW: Final = "otel.metric.overflow"
 OTEL_COMPONENT_NAME: Final = "otel.component.name"
 OTEL_COMPONENT_TYPE: Final = "otel.component.type"
+
+# -- what an instrument has no sets for (of the specification of the SDK) ------------------------
+METRIC_OVERFLOW: Final = "otel.metric.overflow"
 
 # -- delivery (ours) --------------------------------------------------------------------------
 USER_AGENT: Final = "OTel-spanwise-Python"
@@ -687,12 +677,14 @@ PLUGIN_MEMORY: Final = Metric(
 
 # -- Redis --------------------------------------------------------------------------------------
 DB_STORED_PROCEDURE_NAME: Final = "db.stored_procedure.name"
+OLD_DB_REDIS_DATABASE_INDEX: Final = "db.redis.database_index"
+OLD_NET_TRANSPORT: Final = "net.transport"
+
+# -- Redis, names of no convention (of redis-py and contrib) --------------------------------------
 # redis-py's own name for a command that waits for data, on spans and metrics
 # (https://github.com/redis/redis-py/blob/v8.1.0/redis/observability/attributes.py).
 REDIS_BLOCKING: Final = "redis.client.operation.blocking"
-OLD_DB_REDIS_DATABASE_INDEX: Final = "db.redis.database_index"
-OLD_NET_TRANSPORT: Final = "net.transport"
-# contrib's, in no convention; written where the old names are.
+# contrib's; written where the old names are.
 OLD_DB_REDIS_ARGS_LENGTH: Final = "db.redis.args_length"
 OLD_DB_REDIS_PIPELINE_LENGTH: Final = "db.redis.pipeline_length"
 

@@ -149,3 +149,24 @@ def test_units_and_kinds_are_such() -> None:
 
 def test_a_literal_is_seen_and_a_docstring_is_not() -> None:
     assert written_out('"""http.route"""\nx = "http.route"') == ["http.route"]
+
+
+def test_the_document_tells_whose_each_name_is() -> None:
+    rows = [line.strip("| ").split(" | ") for line in markdown().splitlines() if line.startswith("| `")]
+    source = {row[0].strip("`"): row[-1] for row in rows}
+    assert (
+        source["cache.outcome"] == source["circuit_breaker.name"] == source["spanwise.rating"] == "spanwise"
+    )
+    assert source["otel.metric.overflow"] == "the specification of the SDK"
+    assert source["db.redis.args_length"] == "redis-py and contrib"
+    assert source["db.system.name"] == "semconv"
+
+
+def test_every_name_is_used() -> None:
+    source = Path(names.__file__)
+    texts = [each.read_text("utf-8") for each in source.parent.rglob("*.py") if each != source]
+    used = set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", "\n".join(texts)))
+    own = source.read_text("utf-8")
+    constants = [each for each in vars(names) if re.fullmatch(r"[A-Z][A-Z0-9_]+", each)]
+    unused = [each for each in constants if each not in used and len(re.findall(rf"\b{each}\b", own)) == 1]
+    assert unused == []

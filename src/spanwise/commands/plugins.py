@@ -16,6 +16,13 @@ from spanwise.errors import MissingExtraError, SpanwiseError
 __all__ = ["plugins"]
 
 _SECONDS: Final = 30.0
+_ABSENT: Final = object()
+_NUMBER: Final = (int, float, type(None))
+_FIELDS: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("service", "project", "plugin"), (str,)),
+    **dict.fromkeys(("calls", "errors"), (int,)),
+    **dict.fromkeys(("mean_ms", "max_ms", "load_ms", "memory_bytes"), _NUMBER),
+}
 _START: Final = "Start one with 'spanwise console', or name the file of one that has ended with --database"
 
 
@@ -47,9 +54,9 @@ def plugins(address: str, database: Path | None) -> None:
 def _from_file(database: Path) -> list[dict[str, Any]]:
     try:
         from spanwise.console.queries.plugins import plugin_costs
-        from spanwise.console.schema import open_database
+        from spanwise.console.schema import open_for_reading
 
-        connection = open_database(database)
+        connection = open_for_reading(database)
     except ModuleNotFoundError:
         raise MissingExtraError("console", "Reading the console's file") from None
     try:
@@ -89,12 +96,20 @@ def _from_console(address: str) -> list[dict[str, Any]]:
             where=host,
             fix="Give --console the page's address as it printed it",
         )
-    if status != 200 or not isinstance(found, dict):
+    lines = found.get("plugins") if isinstance(found, dict) else None
+    if status != 200 or not isinstance(lines, list) or not all(map(_is_line, lines)):
         raise SpanwiseError(
-            f"this is no console of this version: it answered {status}", where=address, fix=_START
+            f"this is no console of this version: it answered {status}, and not with plugins",
+            where=address,
+            fix=_START,
         )
-    lines: list[dict[str, Any]] = found.get("plugins", [])
     return lines
+
+
+def _is_line(line: object) -> bool:
+    return isinstance(line, dict) and all(
+        type(line.get(field, _ABSENT)) in types for field, types in _FIELDS.items()
+    )
 
 
 def _show(lines: list[dict[str, Any]]) -> None:
@@ -110,14 +125,18 @@ def _show(lines: list[dict[str, Any]]) -> None:
     for line in lines:
         errors = Text(str(line["errors"]), style="red" if line["errors"] else "")
         table.add_row(
-            # Not as markup: names are data.
-            *(Text(str(line[name])) for name in ("service", "project", "plugin")),
+            # Neither as markup nor as what moves a terminal's cursor: names are data.
+            *(Text(_printable(line[name])) for name in ("service", "project", "plugin")),
             str(line["calls"]),
             errors,
             *(_duration(line[name]) for name in ("mean_ms", "max_ms", "load_ms")),
             _size(line["memory_bytes"]),
         )
     Console().print(table)
+
+
+def _printable(name: str) -> str:
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name)
 
 
 def _duration(milliseconds: float | None) -> str:

@@ -14,10 +14,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any, Final
 
-from opentelemetry.context import Context
+from opentelemetry.trace import Span
 
-from spanwise.context import attach_context, detach_context, get_context
 from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._within import Within
 
 __all__ = ["Done", "awaited"]
 
@@ -28,27 +28,28 @@ are not to be ended, nor metrics recorded, at once. Must not raise."""
 _dying: Final[set[weakref.ref[Any]]] = set()
 
 
-def awaited(result: Any, context: Context, done: Done) -> Any:
+def awaited(result: Any, span: Span, done: Done) -> Any:
     """What to give the application in place of a result that is to be awaited.
 
     Args:
         result: what was returned, not None.
-        context: the current one while the result is made.
+        span: the current one while the result is made, in the context of whoever awaits it.
         done: told of the end; not called where the result is dropped before it is done.
 
     Returns:
         The replacement; None where the result is there already.
     """
     if isinstance(result, CoroutineType):
-        wrapped = _coroutine(result, context, done)
+        wrapped = _coroutine(result, span, done)
         _name(wrapped, result)
         _close_with(wrapped, result)
         return wrapped
     if isinstance(result, AsyncGeneratorType):
-        generator = _generator(result, context, done)
+        generator = _generator(result, span, done)
         _name(generator, result)
         return generator
-    if callable(getattr(type(result), "add_done_callback", None)):
+    # Without exception() it is another thing of that name: a call of grpc.aio has the first method alone.
+    if all(callable(getattr(type(result), each, None)) for each in ("add_done_callback", "exception")):
         result.add_done_callback(lambda future: done(_outcome(future), False))
         return result
     return None
@@ -69,41 +70,41 @@ def _close_with(ours: Any, theirs: Any) -> None:
     _dying.add(weakref.ref(ours, close))
 
 
-async def _coroutine(inner: Coroutine[Any, Any, Any], context: Context, done: Done) -> Any:
+async def _coroutine(inner: Coroutine[Any, Any, Any], span: Span, done: Done) -> Any:
     __tracebackhide__ = True
-    token = attach_context(context)
+    within = Within(span)
+    within.enter()
     try:
         result = await inner
     except BaseException as error:
         dropped = isinstance(error, GeneratorExit)
         # A finalizer runs in a context that is not its own, and that must stay.
-        if not dropped or get_context() is context:
-            _leave(token)
+        if not dropped or within.is_current:
+            within.leave()
         done(error, dropped)
         unseen(error)
         raise
-    _leave(token)
+    within.leave()
     done(None, False)
     return result
 
 
-async def _generator(
-    inner: AsyncGenerator[Any, Any], context: Context, done: Done
-) -> AsyncGenerator[Any, Any]:
+async def _generator(inner: AsyncGenerator[Any, Any], span: Span, done: Done) -> AsyncGenerator[Any, Any]:
     __tracebackhide__ = True
-    step: Coroutine[Any, Any, Any] = _step(inner.__anext__(), context)
+    within = Within(span)
+    step: Coroutine[Any, Any, Any] = _step(inner.__anext__(), within)
     try:
         while True:
             value = await step
             try:
                 sent = yield value
             except GeneratorExit:
-                await _step(inner.aclose(), context)
+                await _step(inner.aclose(), within)
                 raise
             except BaseException as error:
-                step = _step(inner.athrow(error), context)
+                step = _step(inner.athrow(error), within)
             else:
-                step = _step(inner.asend(sent), context)
+                step = _step(inner.asend(sent), within)
     except StopAsyncIteration:
         done(None, False)
     except GeneratorExit:
@@ -115,28 +116,22 @@ async def _generator(
         raise
 
 
-async def _step(step: Any, context: Context) -> Any:
+async def _step(step: Any, within: Within) -> Any:
     """One step of a generator. Between two the consumer's context holds."""
     __tracebackhide__ = True
-    token = attach_context(context)
+    within.enter()
     try:
         return await step
     except BaseException as error:
         unseen(error)
         raise
     finally:
-        _leave(token)
+        within.leave()
 
 
 def isfuture(value: Any) -> bool:
     """Whether it is a future or task of asyncio's, by their protocol's marker: asyncio is not imported."""
     return getattr(type(value), "_asyncio_future_blocking", None) is not None
-
-
-def _leave(token: Any) -> None:
-    # Whoever drives a coroutine by hand may do so in several contexts.
-    with contextlib.suppress(ValueError):
-        detach_context(token)
 
 
 def _outcome(future: Any) -> BaseException | None:

@@ -15,7 +15,7 @@ from opentelemetry.util.types import AttributeValue
 from spanwise import names
 from spanwise.context import SUPPRESSION_KEYS, get_context
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
-from spanwise.meters.cache import ERROR, GET, HIT, MISS, Caches, Tally
+from spanwise.meters.cache import ERROR, GET, HIT, MISS, Caches, Cell, Tally
 
 __all__ = ["CacheCalls", "Outcomes", "Target", "argument"]
 
@@ -76,11 +76,11 @@ class CacheCalls:
             batch: the number of keys in a call's arguments.
             absent: what a KeyError means; without, it is a failure like any other.
         """
-        target_of, inside = self._target, self._inside
+        target_of, inside, calls = self._target, self._inside, self._calls
 
         @functools.wraps(original)
         def wrapper(cache: Any, *args: Any, **named: Any) -> Any:
-            if inside.get() or not _SUPPRESSED.isdisjoint(get_context()):
+            if inside.get() or not calls.open or not _SUPPRESSED.isdisjoint(get_context()):
                 return original(cache, *args, **named)
             target = target_of(cache)
             if target is None:
@@ -118,7 +118,9 @@ class CacheCalls:
             wrapped: by :meth:`wrap`.
             tally: of all caches of its class.
         """
-        inside, hit, miss, error = (
+        asked = Cell()
+        calls, inside, hit, miss, error = (
+            self._calls,
             self._inside,
             tally.cell(GET, HIT),
             tally.cell(GET, MISS),
@@ -127,9 +129,11 @@ class CacheCalls:
 
         @functools.wraps(original)
         def get(cache: Any, *args: Any, **named: Any) -> Any:
-            if inside.get() or not _SUPPRESSED.isdisjoint(get_context()):
+            if inside.get() or not calls.open or not _SUPPRESSED.isdisjoint(get_context()):
                 return original(cache, *args, **named)
-            if not hit.value & _SAMPLE:
+            number = asked.value
+            asked.value = number + 1
+            if not number & _SAMPLE:
                 return wrapped(cache, *args, **named)
             try:
                 value = original(cache, *args, **named)

@@ -32,7 +32,7 @@ from spanwise.meters.cache import (
 __all__ = ["Method", "Methods", "Record", "traced", "traced_contains"]
 
 _SAMPLE: Final = 0xFF
-"""One hit in 256 is timed: a duration costs three times as much as the hit, so 0.01 µs on average."""
+"""One lookup in 256 is timed: a duration costs three times as much as a hit, so 0.01 µs on average."""
 
 _SUPPRESSED: Final = frozenset(SUPPRESSION_KEYS)
 
@@ -46,6 +46,7 @@ class Record:
         owner: the cache, weakly.
         tally: its counts; the others are cells of it.
         inside: above 0 while the cache does something within itself.
+        asked: lookups of entries.
         popped: calls of popitem().
         ages: whether its entries expire.
         makes: whether a subclass makes up what is missing.
@@ -54,6 +55,7 @@ class Record:
 
     __slots__ = (
         "ages",
+        "asked",
         "error",
         "expired",
         "hit",
@@ -69,7 +71,7 @@ class Record:
 
     def __init__(self, owner: Any, tally: Tally, *, ages: bool, makes: bool) -> None:
         self.owner, self.ages, self.makes = owner, ages, makes
-        self.inside = self.popped = 0
+        self.asked = self.inside = self.popped = 0
         self.named = False
         self.count_as(tally)
 
@@ -113,15 +115,16 @@ class Methods:
             # What __missing__() makes up is a miss: asking for the key counts it.
             if record.makes and key not in cache:
                 return original(cache, key, *args, **named)
-            hit = record.hit
-            if not hit.value & _SAMPLE:
+            number = record.asked
+            record.asked = number + 1
+            if not number & _SAMPLE:
                 return timed(record, original, cache, key, *args, **named)
             try:
                 value = original(cache, key, *args, **named)
             except Exception as error:
                 failed(record, cache, key, error)
                 raise
-            hit.value += 1
+            record.hit.value += 1
             return value
 
         return getitem
@@ -213,6 +216,23 @@ class Methods:
                 cell.value += 1
 
         return delitem
+
+    def setdefault(self, original: Method) -> Method:
+        """A set where the key is not there, a hit where it is."""
+        within = self.within(original)
+
+        @functools.wraps(original)
+        def setdefault(cache: Any, key: Any, *args: Any, **named: Any) -> Any:
+            record = self._records.get(id(cache)) or self._adopt(cache)
+            if record.inside or not _SUPPRESSED.isdisjoint(get_context()):
+                return within(cache, key, *args, **named)
+            stored = record.stored.value
+            value = within(cache, key, *args, **named)
+            if record.stored.value == stored:
+                record.hit.value += 1
+            return value
+
+        return setdefault
 
     def within(self, original: Method) -> Method:
         """A method that uses the cache's others: they are not the application's doing."""

@@ -1,44 +1,14 @@
-"""A library's classes: their methods replaced and restored, their instances found."""
+"""A library's classes: their instances found."""
 
 from __future__ import annotations
 
-import functools
 import gc
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Function", "Replacements", "instances"]
+__all__ = ["Function", "instances"]
 
 Function = Callable[..., Any]
-
-
-class Replacements:
-    """Methods that ours stand in for."""
-
-    def __init__(self) -> None:
-        self._replaced: list[tuple[type, str, Any, Any]] = []
-
-    def replace(self, owner: type, name: str, replacing: Callable[[Any], Any]) -> None:
-        """Puts another one in a method's place, or in a property's.
-
-        Args:
-            owner: the class that defines it.
-            name: its name.
-            replacing: makes the other one of the original.
-        """
-        original = owner.__dict__[name]
-        ours = replacing(original)
-        if callable(original):
-            functools.update_wrapper(ours, original)
-        setattr(owner, name, ours)
-        self._replaced.append((owner, name, original, ours))
-
-    def restore(self) -> None:
-        """Puts the originals back. What somebody has put on top of ours stays."""
-        for owner, name, original, ours in self._replaced:
-            if owner.__dict__.get(name) is ours:
-                setattr(owner, name, original)
-        self._replaced.clear()
 
 
 def instances(of: type) -> list[Any]:

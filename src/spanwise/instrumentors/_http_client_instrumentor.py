@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from spanwise.instrumentors._base import Instrumentor
-from spanwise.instrumentors._class_patch import Patches
 from spanwise.instrumentors._http_client import Client
 from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._patches import Patches
 
 __all__ = ["HttpClientInstrumentor"]
 
@@ -34,7 +34,8 @@ class HttpClientInstrumentor(Instrumentor):
             if self._client is not client:
                 return
             try:
-                self._replace(patches, module, client)
+                with patches:
+                    self._replace(patches, module, client)
             except Exception as error:
                 client.calls.warn(f"wrap {self.module}", error)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from operator import getitem
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
@@ -59,21 +60,18 @@ class Observer:
 
 
 class Executor:
-    """Executes the hook calls of one manager, observed.
+    """Executes the hook calls of one manager, observed: what the manager is to call in place of the former.
 
     Args:
         observer: what is the same for all.
         manager: pluggy's.
         inner: what executed them so far.
-
-    Attributes:
-        execute: what the manager is to call in its place; keeps this object alive.
     """
 
     def __init__(self, observer: Observer, manager: Any, inner: Function) -> None:
         self._observer, self._project = observer, manager.project_name
         self.manager, self.inner = manager, inner
-        self.execute = self._executing()
+        self._hook_calls = observer.hooks
         self._known: dict[int, tuple[Any, Any]] = {}
         self._hooks: dict[str, dict[str, Any] | None] = {}
 
@@ -114,39 +112,39 @@ class Executor:
             found.append(self._observed(hook, each) if held is None else held[1])
         return found
 
-    def _executing(self) -> Function:
-        inner, hooks = self.inner, self._observer.hooks
-        start, set_running, reset_running = hooks.start, hook_call.set, hook_call.reset
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A manager that is pickled or copied in depth takes what it had before, not us.
+        return getitem, ((self.inner,), 0)
 
-        def execute(hook: str, implementations: Sequence[Any], kwargs: Any, firstresult: bool) -> Any:
-            __tracebackhide__ = True
-            running = None
-            # One without an implementation does nothing.
-            if implementations and hooks.open:
-                try:
-                    attributes = self._hooks.get(hook, _UNKNOWN)
-                    if attributes is _UNKNOWN:
-                        attributes = self._hook(hook)
-                    if attributes is not None:
-                        prepared = self._prepared(hook, implementations)
-                        call = start(hook, attributes, kind=_INTERNAL)
-                        if call is not NO_CALL:
-                            running = HookCall(call)
-                            implementations = prepared
-                except Exception as error:
-                    hooks.warn("observe a hook call", error)
-            token = set_running(running)
+    def __call__(self, hook: str, implementations: Sequence[Any], kwargs: Any, firstresult: bool) -> Any:
+        """Executes a hook's implementations."""
+        __tracebackhide__ = True
+        running = None
+        hooks = self._hook_calls
+        # One without an implementation does nothing.
+        if implementations and hooks.open:
             try:
-                result = inner(hook, implementations, kwargs, firstresult)
-            except BaseException as error:
-                reset_running(token)
-                unseen(error)
-                if running is not None:
-                    running.fail(error)
-                raise
-            reset_running(token)
+                attributes = self._hooks.get(hook, _UNKNOWN)
+                if attributes is _UNKNOWN:
+                    attributes = self._hook(hook)
+                if attributes is not None:
+                    prepared = self._prepared(hook, implementations)
+                    call = hooks.start(hook, attributes, kind=_INTERNAL)
+                    if call is not NO_CALL:
+                        running = HookCall(call)
+                        implementations = prepared
+            except Exception as error:
+                hooks.warn("observe a hook call", error)
+        token = hook_call.set(running)
+        try:
+            result = self.inner(hook, implementations, kwargs, firstresult)
+        except BaseException as error:
+            hook_call.reset(token)
+            unseen(error)
             if running is not None:
-                running.end()
-            return result
-
-        return execute
+                running.fail(error)
+            raise
+        hook_call.reset(token)
+        if running is not None:
+            running.end()
+        return result

@@ -12,15 +12,17 @@ from time import perf_counter_ns
 from types import GeneratorType
 from typing import Any, Final
 
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from spanwise import names
-from spanwise.context import attach_context, detach_context
+from spanwise.context import SPAN_KEY, attach_context, get_context
 from spanwise.instrumentors._awaited import awaited
 from spanwise.instrumentors._call import NO_CALL, Call, Calls
 from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._failure import told_message, type_name
 from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._within import Within, leave, moved
 from spanwise.meters.plugins import labels_of, plugin_name
 
 __all__ = ["HookCall", "Implementation", "OwnTime", "hook_call"]
@@ -38,7 +40,6 @@ class HookCall:
 
     Attributes:
         call: its span.
-        context: in which that is the current one.
         waiting: an entry for each result that is still to be awaited; None where there never was one.
         error: what the first of those raised.
         told: the exception that an implementation's span tells of.
@@ -52,7 +53,15 @@ class HookCall:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.context = call.current
+        self._outer = call.context
+        self._context = call.current
+
+    def context(self) -> Context:
+        """In which an implementation's span starts: below the hook call's, with what wrappers attached."""
+        now = get_context()
+        if now is self._outer:
+            return self._context
+        return moved(now, self._outer.get(SPAN_KEY), self.call.span)
 
     def wait(self) -> None:
         """One more implementation has returned something to be awaited."""
@@ -131,7 +140,7 @@ class Implementation:
         """Starts its span."""
         current = hook_call.get()
         # None where something else executes the implementations on another thread.
-        context = None if current is None else current.context
+        context = None if current is None else current.context()
         return self.calls.start(
             self.name, self.attributes, kind=_INTERNAL, metric_attributes=labels, context=context
         )
@@ -144,12 +153,15 @@ def _calling(about: Implementation) -> Function:
     def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         span = begin(labels)
-        token = None if span is NO_CALL else attach_context(span.current)
+        token = None
+        if span is not NO_CALL:
+            before, inside = get_context(), span.current
+            token = attach_context(inside)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
             if token is not None:
-                detach_context(token)
+                leave(before, inside, token)
             unseen(error)
             span.fail(error)
             current = hook_call.get()
@@ -158,7 +170,7 @@ def _calling(about: Implementation) -> Function:
             raise
         if token is None:
             return result
-        detach_context(token)
+        leave(before, inside, token)
         if type(result) not in _PLAIN:
             later = _later(about, span, result)
             if later is not None:
@@ -187,7 +199,7 @@ def _later(about: Implementation, span: Call, result: Any) -> Any:
     if current is not None:
         current.wait()  # first: a future that is done says so at once
     try:
-        later = awaited(result, span.current, done)
+        later = awaited(result, span.span, done)
     except Exception as error:
         about.calls.warn("await a hook's result", error)
     if later is None and current is not None:
@@ -221,16 +233,16 @@ def _stepping(name: str) -> Function:
     def step(wrapper: _Wrapper, *args: Any) -> Any:
         __tracebackhide__ = True
         began = perf_counter_ns()
-        token = attach_context(wrapper.context)
+        wrapper.within.enter()
         try:
             result = getattr(wrapper.generator, name)(*args)
         except BaseException as error:
-            detach_context(token)
+            wrapper.within.leave()
             wrapper.own += perf_counter_ns() - began
             unseen(error)
             wrapper.end(None if isinstance(error, StopIteration) else error)
             raise
-        detach_context(token)
+        wrapper.within.leave()
         wrapper.own += perf_counter_ns() - began
         return result
 
@@ -242,15 +254,15 @@ class _Wrapper:
 
     Attributes:
         generator: it.
-        context: in which its span is the current one.
+        within: its span, for each step.
         own: nanoseconds that it ran itself.
     """
 
-    __slots__ = ("_about", "_span", "context", "generator", "own")
+    __slots__ = ("_about", "_span", "generator", "own", "within")
 
     def __init__(self, generator: Generator[Any, Any, Any], span: Call, about: Implementation) -> None:
         self.generator, self._span, self._about = generator, span, about
-        self.context = span.current
+        self.within = Within(span.span)
         self.own = 0
 
     __next__ = _stepping("__next__")

@@ -12,10 +12,11 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 
 from spanwise import names
-from spanwise.context import attach_context, detach_context
+from spanwise.context import attach_context, get_context
 from spanwise.instrumentors._call import Call, Calls
 from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._within import leave
 from spanwise.meters.plugins import PluginMeters, labels_of, plugin_name
 from spanwise.meters.resident import resident_bytes
 
@@ -61,6 +62,17 @@ class _EntryPoints:
         self.load: _Load | None = None
 
 
+def _unregistered(entry_points: _EntryPoints, calls: Calls) -> None:
+    """Ends the load of a plugin that was imported and not registered: its manager refuses it, as pytest does
+    with names that are out of use."""
+    load, entry_points.load = entry_points.load, None
+    if load is not None:
+        try:
+            load.end()
+        except Exception as error:
+            calls.warn("end the loading of a plugin", error)
+
+
 _under_way: ContextVar[_EntryPoints | None] = ContextVar("spanwise-plugin-entry-points", default=None)
 
 
@@ -92,15 +104,16 @@ class Loads:
             except BaseException as error:
                 unseen(error)
                 raise
-        token = attach_context(load.call.current)
+        before, inside = get_context(), load.call.current
+        token = attach_context(inside)
         try:
             result = function(*args)
         except BaseException as error:
-            detach_context(token)
+            leave(before, inside, token)
             unseen(error)
             load.call.fail(error)
             raise
-        detach_context(token)
+        leave(before, inside, token)
         if last:
             try:
                 load.end()
@@ -144,6 +157,7 @@ class Loads:
                 raise
             finally:
                 _under_way.reset(token)
+                _unregistered(entry_points, self._calls)
 
         return load_setuptools_entrypoints
 
@@ -154,6 +168,7 @@ class Loads:
             entry_points = _under_way.get()
             begun = None
             if entry_points is not None:
+                _unregistered(entry_points, self._calls)
                 begun = self._begin(entry_points.project, entry_point.name, None)
                 # What the plugin loads while it is imported is no plugin.
                 token = _under_way.set(None)

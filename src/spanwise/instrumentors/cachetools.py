@@ -1,12 +1,13 @@
 """cachetools 5 to 8: what every lookup became, evictions, sizes. No spans, unless asked for.
 
 Wraps the methods of cachetools' classes, so that caches made before and after, subclasses and the decorators,
-which use them, are covered alike. A hit adds one to an integer; one in 256 is timed.
+which use them, are covered alike. A hit adds one to an integer; one lookup in 256 is timed.
 
 What counts: reading an entry (``cache[key]``, ``get``, ``pop``, and each entry of ``items()``) is a hit;
 ``in`` that says no is a miss, since ``get`` and ``pop`` ask so themselves. An entry of a TTLCache or
 TLRUCache that is too old is ``expired`` as long as the cache has not dropped it, then a miss. ``setdefault``
-is a set. What a cache does within itself to make room is an eviction and nothing else.
+is a hit where the key is there, and a set where it is not. What a cache does within itself to make room is an
+eviction and nothing else. With ``getsizeof``, the limit is of something else than entries, and is not told.
 
 cachetools asks that a cache shared by threads is locked. Without, calls that overlap may be miscounted.
 """
@@ -14,26 +15,25 @@ cachetools asks that a cache shared by threads is locked. Without, calls that ov
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from weakref import ref
 
 from opentelemetry.trace import get_tracer
 
-from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._cachetools import Method, Methods, Record, traced, traced_contains
 from spanwise.instrumentors._call import Calls
-from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._places import place_of
-from spanwise.meters.cache import DELETE, GET, SET, Caches, Tally, caches_of
+from spanwise.meters.cache import DELETE, GET, OTHER, SET, Caches, Tally, caches_of
 
 __all__ = ["CachetoolsInstrumentor"]
 
 _SYSTEM: Final = "cachetools"
 
 
-class CachetoolsInstrumentor(Instrumentor):
+class CachetoolsInstrumentor(LibraryInstrumentor):
     """Observes cachetools. Used like any OpenTelemetry instrumentor::
 
         CachetoolsInstrumentor().instrument(cache_spans=True)
@@ -43,25 +43,10 @@ class CachetoolsInstrumentor(Instrumentor):
 
     library = "cachetools"
     since = (5, 0)
-    _observing: _Observing | None = None
+    module = "cachetools"
 
-    def _instrument(self, **options: Any) -> None:
-        self._observing = observing = _Observing(options)
-
-        def attach(module: Any) -> None:
-            # The hook stays after uninstrument(), so it asks whether it is still wanted.
-            if self._observing is observing:
-                try:
-                    observing.attach(module)
-                except Exception as error:
-                    observing.calls.warn("wrap cachetools", error)
-
-        when_imported("cachetools", attach)
-
-    def _uninstrument(self) -> None:
-        if self._observing is not None:
-            self._observing.detach()
-        self._observing = None
+    def _observe(self, options: Mapping[str, Any]) -> _Observing:
+        return _Observing(options)
 
 
 class _Observing:
@@ -76,9 +61,16 @@ class _Observing:
         self.records: dict[int, Record] = {}
         self._patches = Patches()
         self._base: Any = None
+        self._none = Record(None, Tally(_SYSTEM, OTHER), ages=False, makes=False)
+        self._none.inside = 1  # it counts nothing
 
-    def attach(self, cachetools: Any) -> None:
+    def warn(self, doing: str, error: BaseException) -> None:
+        """See :meth:`spanwise.instrumentors._call.Calls.warn`."""
+        self.calls.warn(doing, error)
+
+    def attach(self, cachetools: Any, _earlier: bool) -> None:
         self._base = base = cachetools.Cache
+        self._length = base.__len__
         self._size, self._limit = base.currsize.fget, base.maxsize.fget
         wrappers = self._wrappers(base)
         classes = [each for each in vars(cachetools).values() if isinstance(each, type)]
@@ -88,16 +80,16 @@ class _Observing:
                 continue
             for name, wrap in wrappers.items():
                 if name in vars(each):
-                    self._patches.put(each, name, wrap(getattr(each, name)))
+                    self._patches.replace(each, name, wrap)
         # The others' constructors call the base class's; its popitem() is inherited from MutableMapping.
-        self._patches.put(base, "__init__", self._init(base.__init__))
+        self._patches.replace(base, "__init__", self._init, here=True)
         if "popitem" not in vars(base):
-            self._patches.put(base, "popitem", wrappers["popitem"](base.popitem))
-        self._patches.put(cachetools, "cached", self._named(cachetools.cached))
+            self._patches.replace(base, "popitem", wrappers["popitem"], here=True)
+        self._patches.replace(cachetools, "cached", self._named)
 
     def detach(self) -> None:
         self.calls.open = False
-        self._patches.undo()
+        self._patches.restore()
         self.records.clear()
         self.caches.forget(_SYSTEM)
 
@@ -108,7 +100,7 @@ class _Observing:
             "__contains__": methods.contains,
             "__setitem__": methods.setitem,
             "__delitem__": methods.delitem,
-            "setdefault": methods.within,
+            "setdefault": methods.setdefault,
             "expire": methods.within,
             "popitem": methods.popitem,
         }
@@ -125,7 +117,7 @@ class _Observing:
     def _init(self, original: Method) -> Method:
         @functools.wraps(original)
         def init(cache: Any, *args: Any, **named: Any) -> None:
-            if id(cache) not in self.records:
+            if self.calls.open and id(cache) not in self.records:
                 self._adopt(cache, made=True)
             original(cache, *args, **named)
 
@@ -134,6 +126,8 @@ class _Observing:
     def _adopt(self, cache: Any, *, made: bool = False) -> Record:
         """A cache's record, new: it is being made, or was before, or it is a copy. Never raises."""
         kind = type(cache)
+        if not self.calls.open:  # somebody's wrapper on top of ours kept ours
+            return self._none
         try:
             place = place_of("cachetools", cache) if made else None
             key = kind.__qualname__ if place is None else (place, kind.__qualname__)
@@ -154,6 +148,9 @@ class _Observing:
     def _read(self, cache: Any) -> tuple[float | None, float | None]:
         # The base class's: a timed cache's own drops what is old, on a thread that doesn't hold its lock.
         size, limit = self._size(cache), self._limit(cache)
+        # Its limit may be of anything, bytes for example.
+        if getattr(cache, "getsizeof", None) is not self._base.getsizeof:
+            return self._length(cache), None
         return size, (limit if limit != float("inf") else None)
 
     def _named(self, original: Method) -> Method:

@@ -10,65 +10,59 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
-from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import Calls
-from spanwise.instrumentors._classes import Function, Replacements, instances
+from spanwise.instrumentors._classes import Function, instances
 from spanwise.instrumentors._failure import type_name
-from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._library import LibraryInstrumentor
+from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._traceback import unseen
 from spanwise.meters.circuit import CLOSED, HALF_OPEN, OPEN, Breaker, Circuits
 
 __all__ = ["CircuitbreakerInstrumentor"]
 
 _UNNAMED: Final = "unnamed"
+_DEEPEST: Final = 64  # calls within one another that are kept; what is left of abandoned ones goes by it
+
+# Calls under way in this context, the innermost last: breaker's identity, and its state when it let the call
+# through. Concurrent calls that were let through together began in the same state.
+_begun: ContextVar[tuple[tuple[int, str], ...]] = ContextVar("spanwise-circuit-calls", default=())
 
 
-class CircuitbreakerInstrumentor(Instrumentor):
+class CircuitbreakerInstrumentor(LibraryInstrumentor):
     """Observes circuitbreaker's circuit breakers. Used like any OpenTelemetry instrumentor."""
 
     library = "circuitbreaker"
     since = (2, 0)
-    _observing: _Observing | None = None
+    module = "circuitbreaker"
 
-    def _instrument(self, **options: Any) -> None:
-        earlier = "circuitbreaker" in sys.modules
-        self._observing = observing = _Observing(options)
-
-        def attach(circuitbreaker: Any) -> None:
-            # The hook stays after uninstrument(), so it asks whether it is still wanted.
-            if self._observing is observing:
-                try:
-                    observing.attach(circuitbreaker, earlier)
-                except Exception as error:
-                    observing.detach()  # all or nothing
-                    observing.warn("observe circuit breakers", error)
-
-        when_imported("circuitbreaker", attach)
-
-    def _uninstrument(self) -> None:
-        if self._observing is not None:
-            self._observing.detach()
-        self._observing = None
+    def _observe(self, options: Mapping[str, Any]) -> _Observing:
+        return _Observing(options)
 
 
 class _Observing:
     """One `instrument()`."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         self._circuits = Circuits(get_meter(__name__, meter_provider=options.get("meter_provider")))
         # For its warnings: breakers have no spans of their own.
-        self.warn = Calls("circuitbreaker", get_tracer(__name__)).warn
+        self._calls = Calls("circuitbreaker", get_tracer(__name__))
         self._breakers: weakref.WeakKeyDictionary[Any, Breaker] = weakref.WeakKeyDictionary()
-        self._replacements = Replacements()
+        self._patches = Patches()
+
+    def warn(self, doing: str, error: BaseException) -> None:
+        """See :meth:`spanwise.instrumentors._call.Calls.warn`."""
+        self._calls.warn(doing, error)
 
     def attach(self, circuitbreaker: Any, earlier: bool) -> None:
         kind = circuitbreaker.CircuitBreaker
-        replace = self._replacements.replace
+        replace = self._patches.replace
         replace(kind, "decorate", self._decorating)
         replace(kind, "__enter__", self._entering)
         replace(kind, "__exit__", self._leaving)
@@ -81,7 +75,7 @@ class _Observing:
                 self._told(breaker)
 
     def detach(self) -> None:
-        self._replacements.restore()
+        self._patches.restore()
         self._breakers.clear()
 
     def _told(self, breaker: Any) -> Breaker:
@@ -111,18 +105,31 @@ class _Observing:
 
     def _entering(self, original: Function) -> Function:
         def enter(breaker: Any) -> Any:
+            result = original(breaker)
             self._tell(self._begun, breaker)
-            return original(breaker)
+            return result
 
         return enter
 
     def _begun(self, breaker: Any) -> None:
+        told = self._told(breaker)
         if breaker.state == HALF_OPEN:
-            self._told(breaker).half_open()
+            told.half_open()
+        _begun.set((*_begun.get()[-_DEEPEST:], (id(breaker), told.state)))
+
+    def _before(self, breaker: Any) -> tuple[str, int]:
+        """In which state the call under way began, and how many failures there are."""
+        told = self._told(breaker)
+        calls = _begun.get()
+        for position in range(len(calls) - 1, -1, -1):
+            if calls[position][0] == id(breaker):
+                _begun.set(calls[:position])
+                return calls[position][1], breaker.failure_count
+        return told.state, breaker.failure_count  # it began before us, or in another context
 
     def _leaving(self, original: Function) -> Function:
         def leave(breaker: Any, kind: Any, error: Any, trace: Any) -> Any:
-            before = self._tell(lambda: (self._told(breaker).state, breaker.failure_count))
+            before = self._tell(self._before, breaker)
             try:
                 return original(breaker, kind, error, trace)
             except BaseException as raised:  # the application's own predicate
@@ -177,7 +184,9 @@ class _Observing:
 
         def fallback_function(breaker: Any) -> Any:
             found = get(breaker)
-            # The library asks for it when it rejects a call, and calls it then.
+            # The library asks for it when it rejects a call, and calls it then. Anybody else gets what it is.
+            if sys._getframe(1).f_globals.get("__name__") != "circuitbreaker":
+                return found
             return None if found is None else _Fallback(found, lambda: self._rejected(breaker))
 
         return property(fallback_function, doc=original.__doc__)
@@ -187,7 +196,7 @@ class _Observing:
 
 
 class _Fallback:
-    """A fallback function that tells when it is called; equal to it, and as true."""
+    """A fallback function that tells when it is called, as true as it is; the library alone sees it."""
 
     def __init__(self, function: Function, tell: Function) -> None:
         self._function, self._tell = function, tell
@@ -200,14 +209,5 @@ class _Fallback:
             unseen(error)
             raise
 
-    def __eq__(self, other: object) -> bool:
-        return other is self or bool(self._function == other)
-
-    def __hash__(self) -> int:
-        return hash(self._function)
-
     def __bool__(self) -> bool:
         return bool(self._function)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._function, name)

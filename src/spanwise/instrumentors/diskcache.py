@@ -15,10 +15,9 @@ from weakref import WeakKeyDictionary
 from opentelemetry.trace import SpanKind, get_tracer
 
 from spanwise import names
-from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._cache_calls import CacheCalls, Target, argument
 from spanwise.instrumentors._call import Calls
-from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._places import Place, place_of
 from spanwise.meters.cache import ABSENT, DELETE, DELETED, GET, HIT, MISS, REFUSED, SET, STORED, caches_of
@@ -31,7 +30,7 @@ Arguments = tuple[Any, ...]
 Named = Mapping[str, Any]
 
 
-class DiskcacheInstrumentor(Instrumentor):
+class DiskcacheInstrumentor(LibraryInstrumentor):
     """Observes diskcache. Used like any OpenTelemetry instrumentor::
 
         DiskcacheInstrumentor().instrument(cache_spans=True)
@@ -41,25 +40,10 @@ class DiskcacheInstrumentor(Instrumentor):
 
     library = "diskcache"
     since = (5, 0)
-    _observing: _Observing | None = None
+    module = "diskcache"
 
-    def _instrument(self, **options: Any) -> None:
-        self._observing = observing = _Observing(options)
-
-        def attach(module: Any) -> None:
-            # The hook stays after uninstrument(), so it asks whether it is still wanted.
-            if self._observing is observing:
-                try:
-                    observing.attach(module)
-                except Exception as error:
-                    observing.calls.warn("wrap diskcache", error)
-
-        when_imported("diskcache", attach)
-
-    def _uninstrument(self) -> None:
-        if self._observing is not None:
-            self._observing.detach()
-        self._observing = None
+    def _observe(self, options: Mapping[str, Any]) -> _Observing:
+        return _Observing(options)
 
 
 class _Observing:
@@ -73,24 +57,29 @@ class _Observing:
         self._targets: WeakKeyDictionary[Any, Target] = WeakKeyDictionary()
         self._patches = Patches()
 
-    def attach(self, diskcache: Any) -> None:
+    def warn(self, doing: str, error: BaseException) -> None:
+        """See :meth:`spanwise.instrumentors._call.Calls.warn`."""
+        self.calls.warn(doing, error)
+
+    def attach(self, diskcache: Any, _earlier: bool) -> None:
         cache = diskcache.Cache
         wrapping = CacheCalls(self.calls, self._caches, self._target)
-        self._patches.put(cache, "__init__", self._placed(cache.__init__))
+        self._patches.replace(cache, "__init__", self._placed)
         for name, (operation, outcomes) in _METHODS.items():
-            wrapped = wrapping.wrap(getattr(cache, name), operation, outcomes, absent=ABSENT)
-            self._patches.put(cache, name, wrapped)
+            wrap = functools.partial(wrapping.wrap, operation=operation, outcomes=outcomes, absent=ABSENT)
+            self._patches.replace(cache, name, wrap)
 
     def detach(self) -> None:
         self.calls.open = False
-        self._patches.undo()
+        self._patches.restore()
         self._caches.forget(_SYSTEM)
 
     def _placed(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def init(cache: Any, *args: Any, **named: Any) -> None:
             try:
-                self._places[cache] = place_of("diskcache", cache)
+                if self.calls.open:
+                    self._places[cache] = place_of("diskcache", cache)
             except Exception as error:
                 self.calls.warn("name a cache", error)
             original(cache, *args, **named)

@@ -9,12 +9,14 @@ until then the span has the method as its name.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from types import GeneratorType
 from typing import Any, Final
 
 from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._serving import Observation, Serving
 
 __all__ = ["FlaskInstrumentor"]
@@ -36,9 +38,9 @@ class FlaskInstrumentor(Instrumentor):
     library = "flask"
     since = (2, 2)
     _observation: Observation | None = None
-    _original: Callable[..., Any] | None = None
 
     def _instrument(self, **options: Any) -> None:
+        self._patches = Patches()
         self._observation = observation = Observation("flask", __name__, _route, options)
 
         def attach(flask: Any) -> None:
@@ -46,10 +48,10 @@ class FlaskInstrumentor(Instrumentor):
             if self._observation is not observation:
                 return
             try:
-                self._original = flask.Flask.__call__
-                flask.Flask.__call__ = _observed(flask.Flask.__call__, observation)
-                flask.got_request_exception.connect(_note, weak=False)
-                flask.request_finished.connect(_finish, weak=False)
+                with self._patches:
+                    self._patches.replace(flask.Flask, "__call__", lambda call: _observed(call, observation))
+                    flask.got_request_exception.connect(_note, weak=False)
+                    flask.request_finished.connect(_finish, weak=False)
             except Exception as error:
                 observation.calls.warn("wrap Flask", error)
 
@@ -59,20 +61,18 @@ class FlaskInstrumentor(Instrumentor):
         if self._observation is not None:
             self._observation.calls.open = False
         self._observation = None
-        if self._original is not None:
-            import flask
-
-            flask.Flask.__call__ = self._original  # type: ignore[method-assign]
+        self._patches.restore()
+        flask = sys.modules.get("flask")
+        if flask is not None:
             flask.got_request_exception.disconnect(_note)
             flask.request_finished.disconnect(_finish)
-        self._original = None
 
 
 def _observed(original: Callable[..., Any], observation: Observation) -> Callable[..., Any]:
-    @functools.wraps(original)
     def call(app: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         # An application that contrib's instrumentor was given by name is that one's.
-        if getattr(app, "_is_instrumented_by_opentelemetry", False):
+        # What somebody put on top of ours keeps ours after uninstrument().
+        if getattr(app, "_is_instrumented_by_opentelemetry", False) or not observation.calls.open:
             return original(app, environ, start_response)
         return observation.serve(functools.partial(original, app), environ, start_response)
 

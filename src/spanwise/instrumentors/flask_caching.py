@@ -14,6 +14,7 @@ A lookup that gives None is a miss. Sizes and evictions are not observed: no bac
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,10 +23,9 @@ from opentelemetry.trace import SpanKind, get_tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._cache_calls import CacheCalls, Outcomes, Target
 from spanwise.instrumentors._call import Calls
-from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instruments import make
 from spanwise.meters.cache import (
@@ -52,7 +52,7 @@ Arguments = tuple[Any, ...]
 Named = Mapping[str, Any]
 
 
-class FlaskCachingInstrumentor(Instrumentor):
+class FlaskCachingInstrumentor(LibraryInstrumentor):
     """Observes Flask-Caching. Used like any OpenTelemetry instrumentor::
 
         FlaskCachingInstrumentor().instrument(cache_spans=True)
@@ -62,25 +62,10 @@ class FlaskCachingInstrumentor(Instrumentor):
 
     library = "flask-caching"
     since = (1, 11)
-    _observing: _Observing | None = None
+    module = "flask_caching"
 
-    def _instrument(self, **options: Any) -> None:
-        self._observing = observing = _Observing(options)
-
-        def attach(module: Any) -> None:
-            # The hook stays after uninstrument(), so it asks whether it is still wanted.
-            if self._observing is observing:
-                try:
-                    observing.attach(module)
-                except Exception as error:
-                    observing.calls.warn("wrap Flask-Caching", error)
-
-        when_imported("flask_caching", attach)
-
-    def _uninstrument(self) -> None:
-        if self._observing is not None:
-            self._observing.detach()
-        self._observing = None
+    def _observe(self, options: Mapping[str, Any]) -> _Observing:
+        return _Observing(options)
 
 
 class _Observing:
@@ -94,24 +79,32 @@ class _Observing:
         self._spans = bool(options.get("cache_spans"))
         self._wrapping = CacheCalls(self.calls, self._caches, self._target)
         self._wrapped: set[type] = set()
+        self._originals: dict[Any, Any] = {}
         self._targets: dict[type, Target] = {}
         self._patches = Patches()
 
-    def attach(self, flask_caching: Any) -> None:
-        original = flask_caching.Cache.cache.fget
+    def warn(self, doing: str, error: BaseException) -> None:
+        """See :meth:`spanwise.instrumentors._call.Calls.warn`."""
+        self.calls.warn(doing, error)
+
+    def attach(self, flask_caching: Any, _earlier: bool) -> None:
+        self._patches.replace(flask_caching.Cache, "cache", self._giving)
+
+    def _giving(self, original: property) -> property:
+        get = original.fget
+        assert get is not None
 
         def cache(self_: Any) -> Any:
-            backend = original(self_)
-            if type(backend) not in self._wrapped:
+            backend = get(self_)
+            if type(backend) not in self._wrapped and self.calls.open:
                 self._wrap(type(backend))
             return backend
 
-        cache.__doc__ = original.__doc__
-        self._patches.put(flask_caching.Cache, "cache", property(cache))
+        return property(cache, doc=original.__doc__)
 
     def detach(self) -> None:
         self.calls.open = False
-        self._patches.undo()
+        self._patches.restore()
         self._caches.forget(_SYSTEM)
 
     def _wrap(self, kind: type) -> None:
@@ -121,16 +114,24 @@ class _Observing:
         try:
             memcached = _is(kind, "MemcachedCache")
             for name, (operation, outcomes) in _METHODS.items():
-                original = getattr(kind, name, None)
-                if original is not None:
+                if hasattr(kind, name):
                     command = operation if memcached else ""
-                    wrapped = self._wrapping.wrap(original, operation, outcomes, command=command)
-                    if name == "get" and self._is_quick(kind, original):
-                        tally = self._caches.tally(_SYSTEM, kind.__qualname__)
-                        wrapped = self._wrapping.quick_get(original, wrapped, tally)
-                    self._patches.put(kind, name, wrapped)
+                    make = functools.partial(self._method, kind, name, operation, outcomes, command)
+                    self._patches.replace(kind, name, make, here=True)
         except Exception as error:
             self.calls.warn("wrap a back end", error)
+
+    def _method(
+        self, kind: type, name: str, operation: str, outcomes: Outcomes, command: str, found: Any
+    ) -> Any:
+        # Inherited from a class that was wrapped before: one call is one operation, of this class.
+        original = self._originals.get(found, found)
+        wrapped = self._wrapping.wrap(original, operation, outcomes, command=command)
+        if name == "get" and self._is_quick(kind, original):
+            tally = self._caches.tally(_SYSTEM, kind.__qualname__)
+            wrapped = self._wrapping.quick_get(original, wrapped, tally)
+        self._originals[wrapped] = original
+        return wrapped
 
     def _is_quick(self, kind: type, get: Any) -> bool:
         """Whether a lookup stays in the process's memory, and is cachelib's own, which calls nothing else."""

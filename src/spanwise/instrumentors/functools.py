@@ -3,7 +3,9 @@
 What ``functools.lru_cache`` returns is C, and stays what it is: it is watched, weakly, and asked by its
 public ``cache_info()`` when metrics are collected. So a call costs nothing more. In exchange, there is much
 that cannot be seen: functions that were decorated before this was switched on, how long anything took,
-evictions, and what a cache counted between the last collection and its ``cache_clear()`` or its end.
+evictions, and what a cache counted between the last collection and its ``cache_clear()`` or its end. A
+clearing after which there are as many hits, misses and entries as before, or more, cannot be told from none:
+then what was counted after it is lost as far as it is no more than before.
 
 ``functools.cache`` calls ``functools.lru_cache``, so that replacing that one is enough. Python's own
 functions and ours are left out.
@@ -53,11 +55,11 @@ class _Function:
         tally: its counts; None until it has been called, for most of the libraries' never are.
     """
 
-    __slots__ = ("function", "hits", "misses", "name", "tally")
+    __slots__ = ("function", "hits", "misses", "name", "size", "tally")
 
     def __init__(self, function: ref[Any], name: str) -> None:
         self.function, self.name = function, name
-        self.hits = self.misses = 0
+        self.hits = self.misses = self.size = 0
         self.tally: Tally | None = None
 
 
@@ -67,12 +69,14 @@ class _Watching:
     def __init__(self, caches: Caches) -> None:
         self._caches = caches
         self._functions: dict[int, _Function] = {}
+        self._open = True
         self._patches = Patches()
-        self._patches.put(functools, "lru_cache", self._wrapped(functools.lru_cache))
+        self._patches.replace(functools, "lru_cache", self._wrapped)
         caches.poll(_SYSTEM, self._update)
 
     def end(self) -> None:
-        self._patches.undo()
+        self._open = False
+        self._patches.restore()
         self._functions.clear()
         self._caches.forget(_SYSTEM)
 
@@ -87,6 +91,8 @@ class _Watching:
         return lru_cache
 
     def _watched(self, made: Any) -> Any:
+        if not self._open:  # somebody's function on top of ours kept ours
+            return made
         # What is decorated may be any callable, even one that has no name, or none that can be read.
         with contextlib.suppress(Exception):
             self._watch(made)
@@ -107,18 +113,18 @@ class _Watching:
                 self._fold(each, function)
 
     def _fold(self, each: _Function, function: Any) -> None:
-        hits, misses, _, _ = function.cache_info()
+        hits, misses, _, size = function.cache_info()
         if each.tally is None:
             if hits + misses == 0:
                 return
             each.tally = self._caches.tally(_SYSTEM, each.name)
             self._caches.watch(function, each.tally, _read)
-        if hits < each.hits or misses < each.misses:  # cache_clear() began anew
+        if hits < each.hits or misses < each.misses or size < each.size:  # cache_clear() began anew
             each.hits = each.misses = 0
         for outcome, now, before in ((HIT, hits, each.hits), (MISS, misses, each.misses)):
             cell = each.tally.cell(GET, outcome)
             cell.value += now - before
-        each.hits, each.misses = hits, misses
+        each.hits, each.misses, each.size = hits, misses, size
 
 
 def _read(function: Any) -> tuple[float | None, float | None]:

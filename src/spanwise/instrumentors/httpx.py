@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from spanwise.instrumentors._class_patch import Patches
 from spanwise.instrumentors._http_client import Answer, Client, Exchange
 from spanwise.instrumentors._http_client_instrumentor import HttpClientInstrumentor
+from spanwise.instrumentors._patches import Patches
 
 __all__ = ["HTTPXClientInstrumentor", "RequestInfo", "ResponseInfo"]
 

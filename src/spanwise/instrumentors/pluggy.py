@@ -9,9 +9,8 @@ application imports itself before it registers it is imported without us: that t
 from __future__ import annotations
 
 import re
-import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import translate
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -19,10 +18,10 @@ from typing import Any
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
-from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import Calls, end_abandoned
-from spanwise.instrumentors._classes import Function, Replacements, instances
-from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._classes import Function, instances
+from spanwise.instrumentors._library import LibraryInstrumentor
+from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._pluggy import EXECUTOR, Executor, Observer
 from spanwise.instrumentors._plugin_loads import Loads
 from spanwise.instrumentors._traceback import unseen
@@ -31,7 +30,7 @@ from spanwise.meters.plugins import PluginMeters
 __all__ = ["PluggyInstrumentor"]
 
 
-class PluggyInstrumentor(Instrumentor):
+class PluggyInstrumentor(LibraryInstrumentor):
     """Traces pluggy. Used like any OpenTelemetry instrumentor::
 
         PluggyInstrumentor().instrument(excluded_hooks=("pytest_report_*",))
@@ -42,33 +41,16 @@ class PluggyInstrumentor(Instrumentor):
 
     library = "pluggy"
     since = (1, 0)
-    _observing: _Observing | None = None
+    module = "pluggy"
 
-    def _instrument(self, **options: Any) -> None:
-        earlier = "pluggy" in sys.modules
-        self._observing = observing = _Observing(options)
-
-        def attach(pluggy: Any) -> None:
-            # The hook stays after uninstrument(), so it asks whether it is still wanted.
-            if self._observing is observing:
-                try:
-                    observing.attach(pluggy.PluginManager, earlier)
-                except Exception as error:
-                    observing.detach()  # all or nothing
-                    observing.loads.warn("observe plugin managers", error)
-
-        when_imported("pluggy", attach)
-
-    def _uninstrument(self) -> None:
-        if self._observing is not None:
-            self._observing.detach()
-        self._observing = None
+    def _observe(self, options: Mapping[str, Any]) -> _Observing:
+        return _Observing(options)
 
 
 class _Observing:
     """One `instrument()`."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         tracer = get_tracer(__name__, tracer_provider=options.get("tracer_provider"))
         meters = PluginMeters(get_meter(__name__, meter_provider=options.get("meter_provider")))
         self.loads = Calls("pluggy", tracer, meters.loads)
@@ -81,16 +63,12 @@ class _Observing:
         )
         # An executor lives and dies with its manager, which 1.1.0 gives no weak references of.
         self._executors: weakref.WeakValueDictionary[int, Executor] = weakref.WeakValueDictionary()
-        self._replacements = Replacements()
+        self._patches = Patches()
 
-    def attach(self, manager: type, earlier: bool) -> None:
-        """Observes all managers.
-
-        Args:
-            manager: pluggy's class of them.
-            earlier: whether there may be some already.
-        """
-        replace = self._replacements.replace
+    def attach(self, pluggy: Any, earlier: bool) -> None:
+        """Observes all managers."""
+        manager = pluggy.PluginManager
+        replace = self._patches.replace
         replace(manager, "__init__", self._making)
         replace(manager, "unregister", self._unregistering)
         replace(manager, "register", self._loads.registering)
@@ -105,19 +83,23 @@ class _Observing:
         for calls in (self.loads, self.observer.hooks, self.observer.calls):
             calls.open = False
         # Where somebody monitors on top, that stays, and ours below it passes calls on.
-        self._replacements.restore()
+        self._patches.restore()
         for executor in list(self._executors.values()):
-            if getattr(executor.manager, EXECUTOR, None) is executor.execute:
+            if getattr(executor.manager, EXECUTOR, None) is executor:
                 setattr(executor.manager, EXECUTOR, executor.inner)
         self._executors.clear()
         end_abandoned()
+
+    def warn(self, doing: str, error: BaseException) -> None:
+        """See :meth:`spanwise.instrumentors._call.Calls.warn`."""
+        self.loads.warn(doing, error)
 
     def _observe(self, made: Any) -> None:
         key = id(made)  # a subclass may compare its instances by value
         if key in self._executors:
             return
         executor = Executor(self.observer, made, getattr(made, EXECUTOR))
-        setattr(made, EXECUTOR, executor.execute)
+        setattr(made, EXECUTOR, executor)
         self._executors[key] = executor
 
     def _making(self, original: Function) -> Function:

@@ -11,16 +11,17 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
-from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._call import Calls
-from spanwise.instrumentors._classes import Function, Replacements, instances
+from spanwise.instrumentors._classes import Function, instances
 from spanwise.instrumentors._failure import type_name
-from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._library import LibraryInstrumentor
+from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._traceback import unseen
 from spanwise.meters.circuit import CLOSED, HALF_OPEN, OPEN, Breaker, Circuits
 
@@ -30,32 +31,15 @@ _STATES: Final = {"closed": CLOSED, "half-open": HALF_OPEN, "open": OPEN}
 _UNNAMED: Final = "unnamed"
 
 
-class PybreakerInstrumentor(Instrumentor):
+class PybreakerInstrumentor(LibraryInstrumentor):
     """Observes pybreaker's circuit breakers. Used like any OpenTelemetry instrumentor."""
 
     library = "pybreaker"
     since = (1, 0)
-    _observing: _Observing | None = None
+    module = "pybreaker"
 
-    def _instrument(self, **options: Any) -> None:
-        earlier = "pybreaker" in sys.modules
-        self._observing = observing = _Observing(options)
-
-        def attach(pybreaker: Any) -> None:
-            # The hook stays after uninstrument(), so it asks whether it is still wanted.
-            if self._observing is observing:
-                try:
-                    observing.attach(pybreaker, earlier)
-                except Exception as error:
-                    observing.detach()  # all or nothing
-                    observing.warn("observe circuit breakers", error)
-
-        when_imported("pybreaker", attach)
-
-    def _uninstrument(self) -> None:
-        if self._observing is not None:
-            self._observing.detach()
-        self._observing = None
+    def _observe(self, options: Mapping[str, Any]) -> _Observing:
+        return _Observing(options)
 
 
 class _OnThread(threading.local):
@@ -63,11 +47,11 @@ class _OnThread(threading.local):
 
     Attributes:
         let_through: calls that breakers have let through.
-        failing: the class of the exception that the call under way raised, while its breaker looks at it.
+        failing: identities of the breaker that looks at a failure, and of the exception.
     """
 
     let_through = 0
-    failing = ""
+    failing = (0, 0)
 
 
 _here = _OnThread()
@@ -104,16 +88,19 @@ class _Listener:
         self._breaker(cb).succeeded(self._began)
 
     def failure(self, cb: Any, exc: BaseException) -> None:
-        _here.failing = type_name(exc)
+        _here.failing = (id(cb), id(exc))
         self._breaker(cb).failed(self._began)
 
     def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
         told = self._breaker(cb)
         state = _STATES.get(new_state.name)
         if state == OPEN:
-            failing = _here.failing
+            # By the exception that is being handled, for nobody says when the breaker has looked at it.
+            error = sys.exc_info()[1]
+            failing = ""
             reason = "forced"  # open() by hand, or another process on the same storage
-            if failing:
+            if error is not None and _here.failing == (id(cb), id(error)):
+                failing = type_name(error)
                 trial = getattr(old_state, "name", None) == "half-open"
                 reason = "trial failed" if trial else "failures"
             told.tripped(reason, error_type=failing, backoff=cb.reset_timeout)
@@ -126,27 +113,29 @@ class _Listener:
 class _Observing:
     """One `instrument()`."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         self._circuits = Circuits(get_meter(__name__, meter_provider=options.get("meter_provider")))
         # For its warnings: breakers have no spans of their own.
-        self.warn = Calls("pybreaker", get_tracer(__name__)).warn
+        self._calls = Calls("pybreaker", get_tracer(__name__))
         self._kind: type = _Listener
         self._listeners: weakref.WeakKeyDictionary[Any, _Listener] = weakref.WeakKeyDictionary()
-        self._replacements = Replacements()
+        self._patches = Patches()
+
+    def warn(self, doing: str, error: BaseException) -> None:
+        """See :meth:`spanwise.instrumentors._call.Calls.warn`."""
+        self._calls.warn(doing, error)
 
     def attach(self, pybreaker: Any, earlier: bool) -> None:
         self._kind = type("SpanwiseListener", (_Listener, pybreaker.CircuitBreakerListener), {})
         kind = pybreaker.CircuitBreaker
-        self._replacements.replace(kind, "__init__", self._making)
-        self._replacements.replace(
-            kind, "call", lambda call: self._calling(call, pybreaker.CircuitBreakerError)
-        )
+        self._patches.replace(kind, "__init__", self._making)
+        self._patches.replace(kind, "call", lambda call: self._calling(call, pybreaker.CircuitBreakerError))
         if earlier:
             for breaker in instances(kind):
                 self._observe(breaker)
 
     def detach(self) -> None:
-        self._replacements.restore()
+        self._patches.restore()
         for breaker, listener in list(self._listeners.items()):
             if listener in breaker.listeners:
                 breaker.remove_listener(listener)
@@ -184,6 +173,6 @@ class _Observing:
                         listener.rejected(breaker)
                 raise
             finally:
-                _here.failing = ""
+                _here.failing = (0, 0)
 
         return call

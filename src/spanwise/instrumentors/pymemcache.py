@@ -14,6 +14,7 @@ A set without an answer (``noreply``, pymemcache's default) counts as stored.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -22,10 +23,9 @@ from opentelemetry.trace import SpanKind, get_tracer
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._cache_calls import CacheCalls, Outcomes, Target, argument
 from spanwise.instrumentors._call import Calls
-from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instruments import make
 from spanwise.meters.cache import (
@@ -52,30 +52,15 @@ Arguments = tuple[Any, ...]
 Named = Mapping[str, Any]
 
 
-class PymemcacheInstrumentor(Instrumentor):
+class PymemcacheInstrumentor(LibraryInstrumentor):
     """Traces pymemcache. Used like any OpenTelemetry instrumentor."""
 
     library = "pymemcache"
     since = (3, 4)
-    _observing: _Observing | None = None
+    module = "pymemcache"
 
-    def _instrument(self, **options: Any) -> None:
-        self._observing = observing = _Observing(options)
-
-        def attach(_module: Any) -> None:
-            # The hook stays after uninstrument(), so it asks whether it is still wanted.
-            if self._observing is observing:
-                try:
-                    observing.attach()
-                except Exception as error:
-                    observing.calls.warn("wrap pymemcache", error)
-
-        when_imported("pymemcache", attach)
-
-    def _uninstrument(self) -> None:
-        if self._observing is not None:
-            self._observing.detach()
-        self._observing = None
+    def _observe(self, options: Mapping[str, Any]) -> _Observing:
+        return _Observing(options)
 
 
 class _Observing:
@@ -89,23 +74,29 @@ class _Observing:
         self._targets: dict[Any, Target] = {}
         self._patches = Patches()
 
-    def attach(self) -> None:
+    def warn(self, doing: str, error: BaseException) -> None:
+        """See :meth:`spanwise.instrumentors._call.Calls.warn`."""
+        self.calls.warn(doing, error)
+
+    def attach(self, _pymemcache: Any, _earlier: bool) -> None:
         from pymemcache.client.base import Client
 
         wrapping = CacheCalls(self.calls, self._caches, self._target)
         for name, method in _METHODS.items():
-            original = vars(Client).get(name)
-            if original is not None:
-                # An alias (get_multi) is the method itself, and so has its name.
-                command = original.__name__
-                wrapped = wrapping.wrap(
-                    original, method.operation, method.outcomes, command=command, batch=method.batch
+            if name in vars(Client):
+                wrap = functools.partial(
+                    wrapping.wrap,
+                    operation=method.operation,
+                    outcomes=method.outcomes,
+                    # An alias (get_multi) is the method itself, and so has its name.
+                    command=vars(Client)[name].__name__,
+                    batch=method.batch,
                 )
-                self._patches.put(Client, name, wrapped)
+                self._patches.replace(Client, name, wrap)
 
     def detach(self) -> None:
         self.calls.open = False
-        self._patches.undo()
+        self._patches.restore()
         self._caches.forget(_SYSTEM)
 
     def _target(self, client: Any) -> Target | None:

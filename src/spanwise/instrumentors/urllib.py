@@ -14,9 +14,9 @@ from urllib.error import HTTPError
 
 from opentelemetry.propagators.textmap import Setter
 
-from spanwise.instrumentors._class_patch import Patches
 from spanwise.instrumentors._http_client import Answer, Client
 from spanwise.instrumentors._http_client_instrumentor import HttpClientInstrumentor
+from spanwise.instrumentors._patches import Patches
 
 __all__ = ["URLLibInstrumentor"]
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from opentelemetry.propagators.textmap import Setter
 
-from spanwise.instrumentors._class_patch import Patches
 from spanwise.instrumentors._http import DEFAULT_PORTS
 from spanwise.instrumentors._http_client import Answer, Client
 from spanwise.instrumentors._http_client_instrumentor import HttpClientInstrumentor
+from spanwise.instrumentors._patches import Patches
 
 __all__ = ["RequestInfo", "URLLib3Instrumentor"]
 

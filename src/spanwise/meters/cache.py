@@ -5,12 +5,13 @@ A hit in the process's memory takes 0.2 µs, so nothing may be recorded on it: i
 observable counter. An addition holds no lock: under the GIL nothing can come between its load and its store.
 Without a GIL, two threads that count at the same moment may lose one.
 
-An instrumentor of a remote cache calls :meth:`Caches.record`, and nothing else.
+A forked process starts at zero.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
@@ -20,6 +21,7 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.instruments import make
+from spanwise.meters.tally import OTHER, Cell, Tally
 
 __all__ = [
     "ABSENT",
@@ -31,6 +33,7 @@ __all__ = [
     "HIT",
     "MISS",
     "MOST_NAMES",
+    "MOST_OF_ONE",
     "OTHER",
     "REFUSED",
     "SET",
@@ -50,78 +53,18 @@ STORED, REFUSED = "stored", "refused"
 DELETED, ABSENT = "deleted", "absent"
 ERROR = "error"
 
-MOST_NAMES: Final = 180
+MOST_NAMES: Final = 160
 """Names of caches, so that their ten outcomes stay under an instrument's 2,000 sets of attributes."""
 
-OTHER: Final = "_OTHER"
-"""The name under which further caches are counted together."""
+MOST_OF_ONE: Final = 110
+"""Of one library, so that the caches of another one, which may be made later, have names too."""
+
+# Every dependency has functions of these, and they have two outcomes, not ten.
+_COUNTED_APART: Final = {"functools": 150}
 
 _MOST_WATCHED: Final = 2_000  # caches whose size is asked for at each collection, at 1 µs each
 
 Reading = tuple["float | None", "float | None"]
-
-
-class Cell:
-    """A count.
-
-    Attributes:
-        value: only ever grows; anyone may add to it.
-    """
-
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        self.value = 0
-
-
-class Tally:
-    """What is counted of the caches of one name.
-
-    Attributes:
-        system: the library.
-        evicted: entries dropped for others.
-    """
-
-    __slots__ = ("_cells", "_name", "evicted", "system")
-
-    def __init__(self, system: str, name: str | Callable[[], str]) -> None:
-        self.system = system
-        self.evicted = Cell()
-        self._name = name
-        self._cells: dict[tuple[str, str], Cell] = {}
-
-    @property
-    def name(self) -> str:
-        """The name, found out when it is first asked for."""
-        if not isinstance(self._name, str):
-            try:
-                self._name = self._name()
-            except Exception:
-                _logger.debug("a cache's name cannot be found out", exc_info=True)
-                self._name = OTHER
-        return self._name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._name = name
-
-    def cell(self, operation: str, outcome: str) -> Cell:
-        """The count of an outcome."""
-        key = (operation, outcome)
-        return self._cells.get(key) or self._cells.setdefault(key, Cell())
-
-    def counts(self) -> list[tuple[tuple[str, str], int]]:
-        """What there is: operation, outcome and count."""
-        return [(key, cell.value) for key, cell in list(self._cells.items()) if cell.value]
-
-    def labels(self, operation: str, outcome: str) -> dict[str, AttributeValue]:
-        """The attributes of an outcome."""
-        return {
-            names.CACHE_NAME: self.name,
-            names.CACHE_SYSTEM: self.system,
-            names.CACHE_OPERATION_NAME: operation,
-            names.CACHE_OUTCOME: outcome,
-        }
 
 
 class _Watched:
@@ -163,9 +106,17 @@ class Caches:
         found = self._tallies.get((system, key))
         if found is not None:
             return found
-        if len(self._tallies) >= MOST_NAMES:
+        if self._are_enough(system):
             key = name = OTHER
         return self._tallies.setdefault((system, key), Tally(system, name or str(key)))
+
+    def _are_enough(self, system: str) -> bool:
+        systems = [each for each, _ in list(self._tallies)]
+        counted = systems.count(system)
+        if system in _COUNTED_APART:
+            return counted >= _COUNTED_APART[system]
+        others = sum(each not in _COUNTED_APART for each in systems)
+        return counted >= MOST_OF_ONE or others >= MOST_NAMES
 
     def discard(self, tally: Tally) -> None:
         """Forgets a tally into which nobody counts."""
@@ -173,23 +124,16 @@ class Caches:
             if each is tally and not tally.counts():
                 self._tallies.pop(key, None)
 
-    def record(
-        self, system: str, name: str, operation: str, outcome: str, seconds: float, count: int = 1
-    ) -> None:
-        """Takes note of an operation on a remote cache. Never raises.
+    def note(self, tally: Tally, operation: str, outcome: str, seconds: float, count: int = 1) -> None:
+        """Takes note of an operation. Never raises.
 
         Args:
-            system: the library, or the server's kind.
-            name: the cache's: of low cardinality.
+            tally: of the cache.
             operation: `GET`, `SET` or `DELETE`.
             outcome: `HIT`, `MISS`, `EXPIRED`, `STORED`, `REFUSED`, `DELETED`, `ABSENT` or `ERROR`.
             seconds: how long it took; negative for what was told with another outcome of it.
             count: of how many keys this became; 0 for none.
         """
-        self.note(self.tally(system, name), operation, outcome, seconds, count)
-
-    def note(self, tally: Tally, operation: str, outcome: str, seconds: float, count: int = 1) -> None:
-        """The same where the tally is at hand."""
         cell = tally.cell(operation, outcome)
         cell.value += count
         if seconds >= 0:
@@ -229,6 +173,19 @@ class Caches:
             if watched.tally.system == system:
                 self._watched.pop(owner, None)
 
+    def begin_anew(self) -> None:
+        """Called in a forked process: its counts start at zero, as a process's do."""
+        try:
+            self._update()
+            for tally in list(self._tallies.values()):
+                tally.begin_anew()
+        except Exception:
+            _logger.exception("a forked process tells of its parent's caches; please report this")
+
+    def _update(self) -> None:
+        for update in list(self._polled.values()):
+            update()
+
     # -- collection, on the delivery thread ----------------------------------------------------
 
     def _guarded(self, observe: Callable[[], Iterable[Observation]]) -> Callable[..., list[Observation]]:
@@ -243,8 +200,7 @@ class Caches:
         return callback
 
     def _operations(self) -> Iterator[Observation]:
-        for update in list(self._polled.values()):
-            update()
+        self._update()
         sums: dict[tuple[str, str, str, str], int] = {}
         for tally in list(self._tallies.values()):
             for (operation, outcome), value in tally.counts():
@@ -257,9 +213,9 @@ class Caches:
     def _evictions(self) -> Iterator[Observation]:
         sums: dict[tuple[str, str], int] = {}
         for tally in list(self._tallies.values()):
-            if tally.evicted.value:
+            if tally.evicted.own:
                 key = (tally.system, tally.name)
-                sums[key] = sums.get(key, 0) + tally.evicted.value
+                sums[key] = sums.get(key, 0) + tally.evicted.own
         for key, value in sums.items():
             yield Observation(value, _labels(*key))
 
@@ -310,3 +266,12 @@ def caches_of(provider: MeterProvider | None = None) -> Caches:
     chosen = provider or get_meter_provider()
     found = _made.get(chosen)
     return _made.setdefault(chosen, Caches(chosen)) if found is None else found
+
+
+def _in_child() -> None:
+    for each in list(_made.values()):
+        each.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

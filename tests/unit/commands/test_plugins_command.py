@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
@@ -111,3 +112,63 @@ def test_figures_that_are_none_and_hostile_names_do_no_harm(console: RunningCons
     assert found["text"][8] == "–"
     assert found["nan"][5] == "–"
     assert found["'; drop table spans; --"][3] == "1"
+
+
+LINE: dict[str, Any] = {
+    **dict.fromkeys(("service", "project", "plugin"), "x"),
+    **dict.fromkeys(("calls", "errors"), 1),
+    **dict.fromkeys(("mean_ms", "max_ms", "load_ms", "memory_bytes"), 1.5),
+}
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, body: object) -> None:
+    class Connection:
+        status = 200
+
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def request(self, *_: Any, **__: Any) -> None: ...
+
+        def close(self) -> None: ...
+
+        def getresponse(self) -> Any:
+            return self
+
+        def read(self) -> bytes:
+            return json.dumps(body).encode()
+
+    monkeypatch.setattr("http.client.HTTPConnection", Connection)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        {"plugins": {}},
+        {"plugins": [7]},
+        {"plugins": [{}]},
+        *({"plugins": [LINE, {key: value for key, value in LINE.items() if key != gone}]} for gone in LINE),
+        *({"plugins": [{**LINE, changed: []}]} for changed in LINE),
+    ],
+)
+def test_an_answer_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch, body: object) -> None:
+    answering(monkeypatch, body)
+    with pytest.raises(SpanwiseError, match="no console of this version: it answered 200, and not with"):
+        told("--console", "http://127.0.0.1:9")
+
+
+def test_names_do_not_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, {"plugins": [{**LINE, "plugin": "a\x1b]0;owned\x07b\x9bc\nd"}]})
+    ((_, _, name, *_),) = told("--console", "http://127.0.0.1:9")
+    assert name == "a\ufffd]0;owned\ufffdb\ufffdc\ufffdd"
+
+
+def test_a_file_that_is_no_consoles_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "sales.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("create table sales(amount int)")
+    with pytest.raises(SpanwiseError, match="is not the console's"):
+        told("--database", str(file))
+    with duckdb.connect(str(file)) as connection:
+        assert connection.execute("show tables").fetchall() == [("sales",)]

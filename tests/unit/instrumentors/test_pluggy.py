@@ -29,7 +29,7 @@ from opentelemetry.trace import StatusCode, get_current_span
 
 from spanwise import names
 from spanwise.context import suppressed
-from spanwise.instrumentors import _call
+from spanwise.instrumentors import _awaited, _call, _pluggy
 from spanwise.instrumentors.pluggy import PluggyInstrumentor
 
 spec = pluggy.HookspecMarker("store")
@@ -797,3 +797,75 @@ def test_a_fault_of_ours_costs_one_warning(observed: Observed, caplog: pytest.Lo
     warned = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1
     assert "pluggy instrumentation could not" in warned[0].getMessage()
+
+
+class Refusing(pluggy.PluginManager):
+    """Registers nothing, as pytest does with plugins whose names are out of use."""
+
+    def register(self, plugin: Any, name: str | None = None) -> str | None:
+        return None
+
+
+def test_a_plugin_that_its_manager_refuses_was_loaded_all_the_same(
+    observed: Observed, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("spanwise_refused_a", "spanwise_refused_b"):
+        (tmp_path / f"{module}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    providers = [Provider("spanwise_refused_a"), Provider("spanwise_refused_b")]
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: providers)
+    Refusing("store").load_setuptools_entrypoints("store.plugins")
+    gc.collect()
+    _call.end_abandoned()
+    assert [(span.name, span.status.status_code) for span in observed.spans(loading=True)] == [
+        ("plugin.load pricing", StatusCode.UNSET)
+    ] * 2
+
+
+def test_what_a_plugin_loads_while_it_is_imported_is_no_plugin(
+    observed: Observed, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spanwise_loading.py").write_text(
+        "from importlib.metadata import EntryPoint\nEntryPoint('join', 'posixpath:join', 'other').load()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: [Provider("spanwise_loading")])
+    manager().load_setuptools_entrypoints("store.plugins")
+    assert [span.name for span in observed.spans(loading=True)] == ["plugin.load pricing"]
+
+
+def test_hooks_beyond_the_bound_are_observed_and_not_remembered(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pluggy, "_MOST_HOOKS", 1)
+    made = manager(one=plugin(price=lambda cents: cents, choose=lambda cents: cents))
+    for _ in range(2):
+        made.hook.price(cents=1)
+        made.hook.choose(cents=1)
+    assert observed.names() == ["price one", "price", "choose one", "choose"] * 2
+    assert len(vars(made)["_inner_hookexec"]._hooks) == 1
+
+
+@pytest.mark.usefixtures("observed")
+def test_a_coroutine_that_is_done_is_kept_by_nobody() -> None:
+    async def price(cents: int) -> int:
+        return cents
+
+    async def run() -> None:
+        (made,) = manager(one=plugin(price=price)).hook.price(cents=1)
+        await made
+
+    asyncio.run(run())
+    gc.collect()
+    assert _awaited._dying == set()
+
+
+def test_a_process_that_shrank_while_a_plugin_was_loaded_grew_by_nothing(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = iter((5_000_000, 3_000_000))
+    monkeypatch.setattr("spanwise.instrumentors._plugin_loads.resident_bytes", lambda: next(readings))
+    manager(one=plugin(price=lambda cents: cents))
+    assert [point.value for point in observed.points(names.PLUGIN_MEMORY).values()] == [0]
+    (span,) = observed.spans(loading=True)
+    assert (span.attributes or {})[names.PLUGIN_LOAD_MEMORY] == -2_000_000

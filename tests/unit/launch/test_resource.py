@@ -23,7 +23,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_finds_out_process_host_and_system() -> None:
     found = resource.detect().attributes
-    for name in (names.PROCESS_PID, names.HOST_NAME, names.OS_TYPE, names.PROCESS_RUNTIME_VERSION):
+    for name in ("process.pid", "host.name", "os.type", "process.runtime.version"):
         assert name in found
     assert found[names.TELEMETRY_DISTRO_NAME] == "spanwise"
     assert found[names.SERVICE_INSTANCE_ID]
@@ -38,7 +38,7 @@ def test_the_user_s_variables_win(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     found = resource.detect().attributes
     assert found[names.SERVICE_NAME] == "shop"
     assert found[names.SERVICE_VERSION] == "9"
-    assert found[names.HOST_NAME] == "mine"
+    assert found["host.name"] == "mine"
 
 
 @pytest.mark.parametrize(

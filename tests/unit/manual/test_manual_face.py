@@ -29,6 +29,7 @@ def test_importing_spanwise_imports_next_to_nothing() -> None:
         *("__future__", "spanwise", "spanwise.launch"),
         *("spanwise.manual", "spanwise.manual.face", "spanwise.manual.controllers"),
         *("spanwise.manual.nothing", "spanwise.snapshot"),
+        *("spanwise.alerts", "spanwise.alerts.listeners", "spanwise.probes", "spanwise.probes.endpoint"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from spanwise.meters.cache import (
     HIT,
     MISS,
     MOST_NAMES,
+    MOST_OF_ONE,
     OTHER,
     SET,
     STORED,
@@ -61,11 +63,11 @@ class Owner:
 
 
 def test_a_remote_cache_is_recorded_by_one_call(meter: Meter) -> None:
-    record = meter.caches.record
-    record("redis", "sessions", GET, HIT, 0.002)
-    record("redis", "sessions", GET, MISS, 0.001, 3)
-    record("redis", "sessions", SET, STORED, -1.0)
-    record("redis", "sessions", DELETE, DELETED, 0.001)
+    note, tally = meter.caches.note, meter.caches.tally("redis", "sessions")
+    note(tally, GET, HIT, 0.002)
+    note(tally, GET, MISS, 0.001, 3)
+    note(tally, SET, STORED, -1.0)
+    note(tally, DELETE, DELETED, 0.001)
     assert meter.values(names.CACHE_OPERATIONS) == {
         ("sessions", "redis", "get", "hit"): 1,
         ("sessions", "redis", "get", "miss"): 3,
@@ -84,36 +86,88 @@ def test_a_remote_cache_is_recorded_by_one_call(meter: Meter) -> None:
 
 
 def test_errors_are_no_part_of_the_hit_ratio(meter: Meter) -> None:
-    meter.caches.record("redis", "a", GET, HIT, 0.1)
-    meter.caches.record("redis", "a", GET, ERROR, 0.1, 9)
-    meter.caches.record("redis", "b", GET, ERROR, 0.1)
+    meter.caches.note(meter.caches.tally("redis", "a"), GET, HIT, 0.1)
+    meter.caches.note(meter.caches.tally("redis", "a"), GET, ERROR, 0.1, 9)
+    meter.caches.note(meter.caches.tally("redis", "b"), GET, ERROR, 0.1)
     assert meter.values(names.CACHE_HIT_RATIO) == {("a", "redis"): 1.0}
 
 
 def test_the_hit_ratio_is_the_share_of_lookups_that_gave_a_value(meter: Meter) -> None:
+    tally = meter.caches.tally("lib", "a")
     for outcome, count in ((HIT, 3), (MISS, 2), (EXPIRED, 1)):
-        meter.caches.record("lib", "a", GET, outcome, 0.1, count)
-    meter.caches.record("lib", "a", SET, STORED, 0.1, 9)
+        meter.caches.note(tally, GET, outcome, 0.1, count)
+    meter.caches.note(tally, SET, STORED, 0.1, 9)
     assert meter.values(names.CACHE_HIT_RATIO) == {("a", "lib"): 0.5}
+
+
+def count(meter: Meter, system: str, names_: int) -> None:
+    for number in range(names_):
+        meter.caches.note(meter.caches.tally(system, f"tenant-{number}"), GET, HIT, -1.0)
+
+
+def of(meter: Meter, system: str) -> dict[tuple[Any, ...], float]:
+    return {key: value for key, value in meter.values(names.CACHE_OPERATIONS).items() if key[1] == system}
+
+
+def test_there_are_so_many_names_and_then_one_for_the_rest(meter: Meter) -> None:
+    count(meter, "redis", MOST_OF_ONE + 50)
+    found = of(meter, "redis")
+    assert len(found) == MOST_OF_ONE + 1
+    assert found[(OTHER, "redis", "get", "hit")] == 50
+
+
+def test_the_caches_of_one_library_leave_names_for_anothers(meter: Meter) -> None:
+    count(meter, "functools", 1_000)
+    count(meter, "cachetools", 1_000)
+    assert len(of(meter, "cachetools")) == MOST_OF_ONE + 1
+    count(meter, "memcached", 1_000)
+    told = len(of(meter, "memcached"))
+    assert told == MOST_NAMES - MOST_OF_ONE - 1 + 1  # less the cachetools' OTHER, and its own
+    # Each with every outcome there is (4 of a get, 3 of a set, 3 of a delete) stays within the limit.
+    systems = 5
+    assert len(of(meter, "functools")) * 2 + (MOST_NAMES + systems) * 10 < MOST_SETS
+
+
+def test_an_expired_entry_was_asked_for_and_is_no_hit(meter: Meter) -> None:
+    tally = meter.caches.tally("lib", "a")
+    for outcome in (HIT, EXPIRED, EXPIRED, MISS):
+        meter.caches.note(tally, GET, outcome, -1.0)
+    assert meter.values(names.CACHE_HIT_RATIO) == {("a", "lib"): 0.25}
 
 
 def test_so_many_caches_are_asked_for_their_size(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_MOST_WATCHED", 3)
     owners = [Owner() for _ in range(5)]
-    tally = meter.caches.tally("lib", 1, lambda: "a")
     for owner in owners:
-        meter.caches.watch(owner, tally, lambda _: (2, None))
-    assert meter.values(names.CACHE_SIZE) == {("a", "lib"): 6}
+        meter.caches.watch(owner, meter.caches.tally("lib", "a"), lambda _: (1, None))
+    assert meter.values(names.CACHE_SIZE) == {("a", "lib"): 3}
 
 
-def test_there_are_so_many_names_and_then_one_for_the_rest(meter: Meter) -> None:
-    for number in range(MOST_NAMES + 50):
-        meter.caches.record("redis", f"tenant-{number}", GET, HIT, -1.0)
-    found = meter.values(names.CACHE_OPERATIONS)
-    assert len(found) == MOST_NAMES + 1
-    assert found[(OTHER, "redis", "get", "hit")] == 50
-    # Each with every outcome there is (4 of a get, 3 of a set, 3 of a delete) stays within the limit.
-    assert (MOST_NAMES + 1) * 10 < MOST_SETS
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_starts_at_zero(meter: Meter) -> None:
+    tally, polled = meter.caches.tally("lib", "a"), meter.caches.tally("polled", "p")
+    meter.caches.note(tally, GET, HIT, -1.0, 1_000)
+    tally.evicted.value += 5
+
+    def bring_up_to_date() -> None:
+        polled.cell(GET, HIT).value = 7  # of which nobody was told before the fork
+
+    meter.caches.poll("polled", bring_up_to_date)
+    receiving, sending = os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            meter.caches.note(tally, GET, HIT, -1.0, 2)
+            told = repr([meter.values(names.CACHE_OPERATIONS), meter.values(names.CACHE_EVICTIONS)])
+        except BaseException as error:
+            told = repr(error)
+        os.write(sending, told.encode())
+        os._exit(0)
+    os.close(sending)
+    with os.fdopen(receiving) as answer:
+        assert answer.read() == repr([{("a", "lib", "get", "hit"): 2}, {}])
+    os.waitpid(process, 0)
+    assert meter.values(names.CACHE_OPERATIONS)[("a", "lib", "get", "hit")] == 1_000
 
 
 def test_keys_of_one_name_are_told_together(meter: Meter) -> None:
@@ -163,7 +217,7 @@ def test_a_fault_of_ours_does_not_end_the_collection(meter: Meter, caplog: pytes
 def test_a_library_that_is_forgotten_is_told_of_no_more(meter: Meter) -> None:
     owner = Owner()
     for system in ("one", "two"):
-        meter.caches.record(system, "c", GET, HIT, -1.0)
+        meter.caches.note(meter.caches.tally(system, "c"), GET, HIT, -1.0)
     meter.caches.watch(owner, meter.caches.tally("one", "c"), lambda _: (1, 1))
     meter.caches.forget("one")
     assert meter.values(names.CACHE_OPERATIONS) == {("c", "two", "get", "hit"): 1}

@@ -6,6 +6,7 @@ import gc
 import pickle
 import sys
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
@@ -162,6 +163,8 @@ class Model:
         if what == "set" or (what == "setdefault" and not there):
             self.counts[("set", "refused") if result is ValueError else STORED] += 1
             self.evicted += self.popped
+        if what == "setdefault" and there:
+            self.counts[GET_HIT] += 1
         return result
 
 
@@ -493,3 +496,76 @@ def test_switched_off_it_is_told_of_no_more(told: Any, instrument: Callable[...,
     CachetoolsInstrumentor().instrument(**told.providers)
     assert cache["a"] == 1
     assert told.counts() == {("LRUCache", "get", "hit"): 1}
+
+
+def test_misses_are_timed_as_rarely_as_hits(told: Any, instrument: Callable[..., None]) -> None:
+    instrument()
+    cache = cachetools.LRUCache(1)
+    for _ in range(600):
+        with pytest.raises(KeyError):
+            cache["a"]
+    assert told.timed() == {GET_MISS: 3}
+
+
+def test_with_getsizeof_the_size_is_of_entries_and_the_limit_is_not_told(
+    told: Any, instrument: Callable[..., None]
+) -> None:
+    instrument()
+    cache = cachetools.LRUCache(10_000, getsizeof=len)
+    cache["a"] = b"x" * 5_000
+    (size,) = told.by_name(names.CACHE_SIZE).values()
+    assert size == 1
+    assert told.by_name(names.CACHE_LIMIT) == {}
+
+
+def test_what_a_constructor_drops_is_dropped_at_once(told: Any, instrument: Callable[..., None]) -> None:
+    class Held:
+        """Something large."""
+
+    class Service:
+        def __init__(self) -> None:
+            held = Held()
+            self.gone = weakref.ref(held)
+            self.cache = cachetools.LRUCache(3)
+            del held
+            self.dropped = self.gone() is None
+
+    class Own(cachetools.LRUCache):  # type: ignore[type-arg]
+        def __init__(self) -> None:
+            super().__init__(3)
+
+    instrument()
+    assert Service().dropped
+    own = Own()
+    own["a"] = 1
+    here = f"{HERE}.test_what_a_constructor_drops_is_dropped_at_once"
+    (name,) = told.by_name(names.CACHE_SIZE)
+    # By who made it, not by its own constructor. Before Python 3.11 there is no qualified name.
+    assert name == (here if sys.version_info >= (3, 11) else f"{HERE}.{here.rpartition('.')[2]}")
+
+
+def test_a_cache_of_several_functions_is_called_after_the_first(
+    told: Any, instrument: Callable[..., None]
+) -> None:
+    instrument()
+    shared: Any = cachetools.LRUCache(8)
+
+    def first(number: int) -> int:
+        return number
+
+    def second(number: int) -> int:
+        return -number
+
+    one = cachetools.cached(shared)(first)
+    two = cachetools.cached(shared, key=lambda number: ("two", number))(second)
+    one(1), two(1)
+    assert list(told.by_name(names.CACHE_SIZE)) == [f"{HERE}.{first.__qualname__}"]
+
+
+def test_a_name_that_another_cache_still_has_is_kept(told: Any, instrument: Callable[..., None]) -> None:
+    instrument()
+    made: list[Any] = [cachetools.LRUCache(8) for _ in range(2)]  # of one place: they share a name
+    cachetools.cached(made[0])(len)
+    made[1]["a"] = 1
+    assert {("set", "stored")} == {key[1:] for key in told.counts()}
+    assert len(told.counts()) == 1

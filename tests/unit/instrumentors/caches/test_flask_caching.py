@@ -10,11 +10,13 @@ import flask_caching
 import pytest
 from cachelib import MemcachedCache, RedisCache
 from flask import Flask
+from flask_caching.backends import SimpleCache
 from flask_caching.backends.base import BaseCache
 from opentelemetry.trace import SpanKind
 
 from spanwise import names
 from spanwise.context import suppressed
+from spanwise.instrumentors import flask_caching as ours
 from spanwise.instrumentors.flask_caching import FlaskCachingInstrumentor, _is_traced
 
 HIT, MISS, STORED = ("get", "hit"), ("get", "miss"), ("set", "stored")
@@ -293,3 +295,50 @@ def test_a_failure_of_ours_costs_one_warning_and_no_result(
     assert [cache.set("a", 1), cache.get("a")] == [True, 1]
     (warning,) = warnings()
     assert "flask_caching instrumentation could not wrap a back end (RuntimeError: planted)" in warning
+
+
+class Mine(SimpleCache):
+    """A back end of the application's that inherits everything."""
+
+    @classmethod
+    def factory(cls, _app: Any, _config: Any, _args: Any, options: dict[str, Any]) -> Mine:
+        return cls(**options)
+
+
+@pytest.mark.parametrize("parent_first", [True, False])
+def test_a_back_end_and_its_parent_are_counted_apart(
+    told: Any, instrument: Callable[..., None], app: Flask, parent_first: bool
+) -> None:
+    instrument()
+    kinds = ["SimpleCache", f"{__name__}.Mine"]
+    for kind in kinds if parent_first else reversed(kinds):
+        cache_of(app, kind).set("a", 1)
+    for _ in range(100):
+        cache_of(app, kinds[1]).get("b")
+    mine = cache_of(app, kinds[1])
+    mine.set("a", 1)
+    for _ in range(300):
+        mine.get("a")
+    assert told.counts("Mine") == {STORED: 2, MISS: 100, HIT: 300}
+    assert told.counts("SimpleCache") == {STORED: 1}
+
+
+def test_misses_in_memory_are_timed_as_rarely_as_hits(
+    told: Any, instrument: Callable[..., None], app: Flask
+) -> None:
+    instrument()
+    cache = cache_of(app, "SimpleCache")
+    for _ in range(600):
+        cache.get("a")
+    assert told.counts("SimpleCache") == {MISS: 600}
+    assert told.timed() == {MISS: 3}
+
+
+def test_so_many_classes_are_wrapped(
+    told: Any, instrument: Callable[..., None], app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ours, "_MOST_CLASSES", 1)
+    instrument()
+    for kind in ("SimpleCache", f"{__name__}.MadeUp"):
+        cache_of(app, kind).set("a", 1)
+    assert told.counts() == {("SimpleCache", *STORED): 1}

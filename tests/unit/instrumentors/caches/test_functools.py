@@ -132,3 +132,15 @@ def test_switched_off_functools_is_as_it_was(told: Any, instrument: Callable[[],
     FunctoolsInstrumentor().uninstrument()
     assert functools.lru_cache is before
     assert told.counts() == {}
+
+
+def test_a_clearing_is_seen_by_the_size_too(told: Any, instrument: Callable[[], None]) -> None:
+    instrument()
+    function = functools.lru_cache(square)
+    function(1), function(2)
+    assert told.counts(f"{HERE}.square") == {MISS: 2}
+    function.cache_clear()
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            function("no number")  # a miss that stores nothing
+    assert told.counts(f"{HERE}.square") == {MISS: 4}

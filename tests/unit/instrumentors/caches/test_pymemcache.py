@@ -16,6 +16,7 @@ from pymemcache.exceptions import MemcacheIllegalInputError, MemcacheServerError
 
 from spanwise import names
 from spanwise.context import suppressed
+from spanwise.instrumentors import pymemcache as ours
 from spanwise.instrumentors.pymemcache import PymemcacheInstrumentor
 
 SERVER = ("cache.example", 11211)
@@ -248,3 +249,20 @@ def test_a_failure_of_ours_costs_one_warning_and_no_result(
     (warning,) = warnings()
     assert "could not tell what became of an operation (RuntimeError: planted)" in warning
     assert len(told.spans()) == 2
+
+
+def test_so_many_servers_are_remembered(
+    told: Any, instrument: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ours, "MOST_NAMES", 2)
+    instrument()
+    described: list[Any] = []
+    describe = ours._Observing._describe
+    monkeypatch.setattr(
+        ours._Observing, "_describe", lambda self, server: described.append(server) or describe(self, server)
+    )
+    for _ in range(2):
+        for number in range(3):
+            client(ONE, server=(f"cache{number}.example", 11211)).get("a")
+    assert [server for server, _ in described] == [f"cache{number}.example" for number in (0, 1, 2, 2)]
+    assert told.counts("cache2.example:11211") == {HIT: 2}
