@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from itertools import islice
 from types import TracebackType
 from typing import Final
 
@@ -19,6 +20,8 @@ __all__ = ["Redacted", "message_of", "redacted", "told_message", "type_name"]
 
 # Exceptions that are looked through, some 2 µs each. A longer chain is told without message and stack trace.
 _CHAIN: Final = 100
+
+_FRAMES: Final = 1000  # of each: Python's own limit of recursion
 
 # Characters of a message from which on another message repeats it by no accident.
 _REPEATED: Final = 8
@@ -174,7 +177,7 @@ def _is_wrapper(kind: type) -> bool:
 
 
 def _stacktrace(error: BaseException, messages: dict[int, str]) -> str:
-    """As `traceback.format_exception` tells it, with these messages."""
+    """As `traceback.format_exception` tells it, with these messages, and without lines of source."""
     parts: list[str] = []
     each: BaseException | None = error
     told: set[int] = set()
@@ -199,9 +202,11 @@ def _stacktrace(error: BaseException, messages: dict[int, str]) -> str:
 
 
 def _frames(trace: TracebackType | None) -> str:
+    """Without the lines of source, which may have the secret in them, and need files to be read."""
     if trace is None:
         return ""
-    try:
-        return "Traceback (most recent call last):\n" + "".join(traceback.format_tb(trace))
-    except Exception:
-        return ""
+    places = [
+        f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n'
+        for frame, line in islice(traceback.walk_tb(trace), _FRAMES)
+    ]
+    return "".join(("Traceback (most recent call last):\n", *places))
