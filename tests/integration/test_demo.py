@@ -56,7 +56,7 @@ def test_a_signal_ends_all_of_it(tmp_path: Path, number: signal.Signals) -> None
         children = _children(demo.pid)
         assert len(children) == 2, "the store and the load generator"
         demo.send_signal(number)
-        assert demo.wait(30) == 0, output.read_text()
+        assert demo.wait(60) == 0, output.read_text()
     finally:
         demo.kill()
         demo.wait()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ def demo(once: bool, rate: float, requests: int | None, port: int, keep: Path | 
         )
     count = requests or (300 if once else ENDLESS)
     # SIGTERM, as a supervisor sends it, ends all of it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ended = _ends_by_signal()
     with contextlib.ExitStack() as stack:
         data = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanwise-demo-")))
         data.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ def demo(once: bool, rate: float, requests: int | None, port: int, keep: Path | 
             _program(_load_command(folder, address, rate, count), dict(os.environ), data / "load.log")
         )
         try:
-            _watch(console, load, store, once=once)
+            _watch(console, load, store, ended, once=once)
         except KeyboardInterrupt:
             click.echo("\nEnding …")
         _end(load)
@@ -157,8 +158,26 @@ def _address(store: subprocess.Popen[bytes], log: Path) -> str:
     raise SpanwiseError(f"the store does not answer after {START_SECONDS:.0f} s", where=str(log))
 
 
+def _ends_by_signal() -> threading.Event:
+    """Set by SIGINT and SIGTERM, which raise KeyboardInterrupt too: that is lost where a finalizer runs."""
+    ended = threading.Event()
+
+    def end(_number: int, _frame: object) -> None:
+        ended.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    return ended
+
+
 def _watch(
-    console: RunningConsole, load: subprocess.Popen[bytes], store: subprocess.Popen[bytes], *, once: bool
+    console: RunningConsole,
+    load: subprocess.Popen[bytes],
+    store: subprocess.Popen[bytes],
+    ended: threading.Event,
+    *,
+    once: bool,
 ) -> None:
     """Shows what arrives until the load ends (``once``) or forever."""
     from rich.console import Console
@@ -167,7 +186,7 @@ def _watch(
     screen = Console()
     started = time.monotonic()
     if not screen.is_terminal:
-        while load.poll() is None and store.poll() is None:
+        while load.poll() is None and store.poll() is None and not ended.is_set():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 load.wait(5)
             summary = console.summary()
@@ -177,7 +196,7 @@ def _watch(
             )
         return
     with Live(console=screen, refresh_per_second=2, get_renderable=lambda: _table(console, started)):
-        while store.poll() is None and not (once and load.poll() is not None):
+        while store.poll() is None and not ended.is_set() and not (once and load.poll() is not None):
             time.sleep(0.2)
 
 
