@@ -207,7 +207,7 @@ def _headers(file: Path | None) -> Headers:
 
 
 def _watch(look: Callable[[], Verdict], wait: float, every: float) -> Verdict:
-    """Looks until a breach, or until the time has passed; what the last look says holds.
+    """Looks until a breach, or until the time has passed; what the last look, at its end, says holds.
 
     Raises:
         SpanwiseError: of the last look. One before it is told, and passed over.
@@ -217,12 +217,12 @@ def _watch(look: Callable[[], Verdict], wait: float, every: float) -> Verdict:
 
     end = time.monotonic() + wait
     while True:
-        last = time.monotonic() + every > end
+        last = time.monotonic() >= end
         try:
             verdict = look()
             if last or verdict.verdict == BREACHED:
                 return verdict
-            _tell(f"spanwise: {verdict.verdict}; looking on for {end - time.monotonic():.0f} s")
+            _tell(f"spanwise: {verdict.verdict}; looking on for {max(0.0, end - time.monotonic()):.0f} s")
         except SpanwiseError as error:
             if last:
                 raise
