@@ -133,8 +133,11 @@ class Merged:
                 found.append(entry)
         if not self._problems.found:
             _check_objectives(found, rules, self._problems)
+        settings: dict[str, object] = {}
+        for key, node in self._single["settings"].items():
+            with self._problems.noted():
+                settings[key] = node.plain()
         self._problems.settle()
-        settings = {key: node.plain() for key, node in self._single["settings"].items()}
         return Thresholds(profile, tuple(found), tuple(rules), settings, source)
 
 

@@ -140,3 +140,19 @@ def test_any_text_is_read_or_refused_by_our_error(text: str) -> None:
         # Any other exception would reach the application at start-up.
         with contextlib.suppress(ThresholdsError):
             read(document)
+
+
+@pytest.mark.parametrize("scalar", ["0x_", "0b_", "-0x_", "9" * 5000, "1" + ":1" * 400 + ".5"])
+@pytest.mark.parametrize(
+    "where", ["settings: {a: %s}", "spans: {x: {match: {y: %s}, good: 1s, acceptable: 2s, poor: 3s}}"]
+)
+def test_what_yaml_takes_for_a_number_and_is_none_is_an_error_with_its_place(where: str, scalar: str) -> None:
+    with pytest.raises(ThresholdsError, match="as a number") as caught:
+        read(V + where % scalar + "\n")
+    assert caught.value.where == f"thresholds.yaml:2:{where.index('%') + 1}"
+
+
+@given(st.text(alphabet="0123456789xbo_+-.:eEinfatrusy~", min_size=1, max_size=12))
+def test_any_scalar_is_a_value_or_an_error_of_the_file(scalar: str) -> None:
+    with contextlib.suppress(ThresholdsError):
+        read(f"{V}settings: {{a: {scalar}}}\n")
