@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from spanwise.commands.chosen import PROFILE_HELP, THRESHOLDS_HELP, chosen
+
 if TYPE_CHECKING:
     from spanwise.gate.gate import Verdict
     from spanwise.gate.questions import Question, Scope
@@ -81,9 +83,9 @@ def _pairs(
     "--thresholds",
     "file",
     type=click.Path(path_type=Path),
-    help="The thresholds file; without it ./thresholds.yaml, else the shipped defaults.",
+    help=THRESHOLDS_HELP,
 )
-@click.option("--profile", help="A profile, over the file's own.")
+@click.option("--profile", help=PROFILE_HELP)
 @click.option(
     "--wait",
     callback=_duration,
@@ -153,8 +155,7 @@ def _run(
     from spanwise.gate.server import Server
     from spanwise.thresholds.load import load
 
-    default = Path("thresholds.yaml")
-    rules = load(file or (default if default.is_file() else None), profile).rules
+    rules = load(*chosen(file, profile)).rules
     scope = Scope(service, release, match)
     asked = _without(questions(rules, scope, window, severity), ignore)
     server = Server(address, _headers(headers), timeout / 1e9)

@@ -9,21 +9,20 @@ from pathlib import Path
 import click
 
 from spanwise.artefacts.table import ARTEFACTS
+from spanwise.commands.chosen import PROFILE_HELP, THRESHOLDS_HELP, chosen
 from spanwise.errors import ConfigurationError, MissingExtraError
 from spanwise.thresholds.load import load, lower
 
 __all__ = ["generate"]
-
-THRESHOLDS = Path("thresholds.yaml")
 
 
 @click.command()
 @click.option(
     "--thresholds",
     type=click.Path(path_type=Path),
-    help="The thresholds file; without it ./thresholds.yaml, else the shipped defaults.",
+    help=THRESHOLDS_HELP,
 )
-@click.option("--profile", help="A profile, over the file's own.")
+@click.option("--profile", help=PROFILE_HELP)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -42,8 +41,7 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
     A file that needs an extra which is not installed is left as it is, and named; --check cannot tell then
     whether it is stale, and exits 2.
     """
-    if thresholds is None and THRESHOLDS.is_file():
-        thresholds = THRESHOLDS
+    thresholds, profile = chosen(thresholds, profile)
     rules = lower(load(thresholds, profile))
     stale = lacking = False
     for name, render in sorted(ARTEFACTS.items()):
@@ -58,7 +56,7 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
         if before == text:
             continue
         if not stale:
-            click.echo(f"from {thresholds or f'the shipped defaults: there is no {THRESHOLDS} here'}")
+            click.echo(f"from {thresholds or f'the shipped defaults: there is no thresholds.yaml here'}")
         stale = True
         if not check:
             _write(path, text)
