@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from spanwise.artefacts.alertmanager import without_secrets
 from spanwise.artefacts.table import ARTEFACTS
 from spanwise.commands.chosen import PROFILE_HELP, THRESHOLDS_HELP, chosen
 from spanwise.errors import ConfigurationError, MissingExtraError
@@ -56,7 +57,7 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
         if before == text:
             continue
         if not stale:
-            click.echo(f"from {thresholds or f'the shipped defaults: there is no thresholds.yaml here'}")
+            click.echo(f"from {thresholds or 'the shipped defaults: there is no thresholds.yaml here'}")
         stale = True
         if not check:
             _write(path, text)
@@ -70,7 +71,8 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
                 f"{path} (on disk)",
                 f"{path} (from the thresholds)",
             )
-            click.echo("".join(diff), nl=False)
+            # Compared first: an address that changed is a line, and what it is stays out of the log.
+            click.echo("".join(map(without_secrets, diff) if name == "alertmanager.yaml" else diff), nl=False)
     if check and stale:
         click.echo("stale: run `spanwise generate`", err=True)
         sys.exit(1)

@@ -188,5 +188,5 @@ def _read_entry(
             )
     problems.settle()
     places = {key: node.place for key, node in fields.items()}
-    written = {key: node.written for key, node in fields.items()}
+    written = {key: known[key].written(node) for key, node in fields.items()}
     return Entry(name, kind, values, places, place, written)
