@@ -38,9 +38,8 @@ _SLACK_TEXT: Final = (
 )
 
 _SECRET: Final = re.compile(r"((?:routing_key|service_key|password|credentials)[ \t]*:[ \t]*)[^\r\n]+")
-_URL: Final = re.compile(
-    r"(https?://)(?:[^\s/@]*@)?([^\s/?#'\"@]*)[^\s]*"
-)  # the host is kept: it is no secret
+# The host is kept: it is no secret.
+_URL: Final = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s/?#'\"@]*)[^\s]*")
 
 
 def alertmanager(rules: tuple[Rule, ...]) -> str:

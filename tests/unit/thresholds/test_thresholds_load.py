@@ -156,3 +156,32 @@ def test_what_yaml_takes_for_a_number_and_is_none_is_an_error_with_its_place(whe
 def test_any_scalar_is_a_value_or_an_error_of_the_file(scalar: str) -> None:
     with contextlib.suppress(ThresholdsError):
         read(f"{V}settings: {{a: {scalar}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("__name__=x", "__name__"),
+        ("..x=1", "___x|__x"),
+        ("le=1", "le"),
+        ("a.b=1,a_b=2", "same to Prometheus: a_b"),
+        ("a.b=1,a-b=2", "same to Prometheus: a_b"),
+    ],
+)
+@pytest.mark.parametrize(
+    "what",
+    [
+        'level: "app.q{%s}", unit: "1", warning: 5',
+        'increase: "app.q{%s}", over: 5m, unit: "1", warning: 5',
+        'ratio: "app.q{%s} / app.q", over: 5m, unit: "1", warning: 5%%',
+        'quantile: 0.9, of: "app.q{%s}", over: 5m, unit: s, warning: 5s',
+    ],
+)
+def test_a_label_that_prometheus_cannot_select_by_is_refused(what: str, labels: str, said: str) -> None:
+    with pytest.raises(ThresholdsError, match=said) as caught:
+        read(f"{V}metrics: {{x: {{{what % labels}}}}}\n")
+    assert caught.value.where.startswith("thresholds.yaml:2:")
+
+
+def test_other_labels_are_taken() -> None:
+    read(f'{V}metrics: {{x: {{level: "app.q{{a.b=1,level=2,_x=3}}", unit: "1", warning: 5}}}}\n')
