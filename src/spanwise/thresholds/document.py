@@ -16,10 +16,11 @@ import yaml
 
 from spanwise.errors import ThresholdsError
 
-__all__ = ["Node", "parse", "suggestion"]
+__all__ = ["MAX_CHARACTERS", "Node", "parse", "suggestion"]
 
 # Far above any file a person writes; a bound on the time that a wrong path can cost at start-up.
 MAX_CHARACTERS = 1_000_000
+"""Longer documents are refused; no reader need read on."""
 MAX_DEPTH = 16
 
 _TAGS = "tag:yaml.org,2002:"

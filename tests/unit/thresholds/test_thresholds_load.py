@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
+import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -185,3 +189,34 @@ def test_a_label_that_prometheus_cannot_select_by_is_refused(what: str, labels: 
 
 def test_other_labels_are_taken() -> None:
     read(f'{V}metrics: {{x: {{level: "app.q{{a.b=1,level=2,_x=3}}", unit: "1", warning: 5}}}}\n')
+
+
+def test_of_a_file_that_is_too_long_no_more_is_read_than_shows_it(tmp_path: Path) -> None:
+    file = tmp_path / "huge.yaml"
+    with file.open("wb") as made:
+        made.truncate(64_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ThresholdsError, match="longer than 1,000,000 characters"):
+            load(file)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pipe_is_refused_where_it_would_be_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    said: list[str] = []
+
+    def read_it() -> None:
+        try:
+            load(pipe)
+        except ThresholdsError as error:
+            said.append(str(error))
+
+    reader = threading.Thread(target=read_it, daemon=True)
+    reader.start()
+    reader.join(10)
+    assert not reader.is_alive()
+    assert "no regular file" in said[0]
