@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -94,8 +96,18 @@ def _read(path: Path) -> str | None:
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Bytes: the same file on every system, whatever its line ends.
-        path.write_bytes(text.encode("utf-8"))
+        # Beside it first: half a file of rules, on a disk that is full, would be what Prometheus reloads.
+        # A link stays a link.
+        target = path.resolve()
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            # Bytes: the same file on every system, whatever its line ends.
+            beside.write_bytes(text.encode("utf-8"))
+            if target.exists():
+                shutil.copymode(target, beside)
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write {path}: {error.strerror}", fix="Choose another --out"
