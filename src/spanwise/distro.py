@@ -106,6 +106,10 @@ def _read(arguments: dict[str, Any]) -> Launch:
     except SpanwiseError as error:
         _logger.error("the shipped thresholds hold, since those given cannot be used: %s", error)
         limits.use_shipped(launched)
+    except Exception:
+        # A fault of ours in reading them must not cost all telemetry.
+        _logger.exception("the shipped thresholds hold, since reading those given failed. Please report this")
+        limits.use_shipped(launched)
     for problem in launched.settings.problems:
         _logger.warning("%s", problem)
     return launched

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from spanwise import names, sources
@@ -28,8 +27,7 @@ def read(launched: Launch, arguments: dict[str, Any]) -> None:
         SpanwiseError: the file cannot be used.
     """
     loaded = launched.settings
-    path = Path(loaded.thresholds or "thresholds.yaml")
-    given = path if loaded.thresholds or path.is_file() else None
+    given = sources.thresholds_file(loaded)
     if given is None and not loaded.profile:
         use_shipped(launched)
         return

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from spanwise.settings import OTLP, SIGNALS, Exporter, Settings, documentation, fields
 
-__all__ = ["load"]
+__all__ = ["load", "thresholds_file"]
 
 
 def _known_names() -> list[str]:
@@ -65,6 +66,12 @@ class _Reader:
                 problem = f"{shown} cannot be used ({place}): {error}. The next source or the default holds"
                 self.problems.append(problem)
         return found
+
+
+def thresholds_file(settings: Settings) -> Path | None:
+    """The thresholds file that holds: the setting's, else that of the working folder; None for neither."""
+    path = Path(settings.thresholds or "thresholds.yaml")
+    return path if settings.thresholds or path.is_file() else None
 
 
 def load(

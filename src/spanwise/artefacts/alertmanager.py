@@ -7,6 +7,7 @@ are of letters that no reader takes for more (spanwise.thresholds.handlers).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any, Final
@@ -17,7 +18,7 @@ from spanwise.artefacts.written import as_yaml
 from spanwise.rules.alerting import SEVERITIES, Alerting, Handler
 from spanwise.rules.model import Rule
 
-__all__ = ["alertmanager"]
+__all__ = ["alertmanager", "without_secrets"]
 
 _COMMENT: Final = """\
 # Alerts of one name and one service are told together. Who is told that something is critical need not be
@@ -35,6 +36,10 @@ _SLACK_TEXT: Final = (
     f"{{{{ range .Alerts }}}}{{{{ .Annotations.summary{_PLAIN} }}}}. "
     f"{{{{ .Annotations.description{_PLAIN} }}}}\n{{{{ end }}}}"
 )
+
+_SECRET: Final = re.compile(r"((?:routing_key|service_key|password|credentials)[ \t]*:[ \t]*)[^\r\n]+")
+# The host is kept: it is no secret.
+_URL: Final = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s/?#'\"@]*)[^\s]*")
 
 
 def alertmanager(rules: tuple[Rule, ...]) -> str:
@@ -70,6 +75,11 @@ def alertmanager(rules: tuple[Rule, ...]) -> str:
     receivers.append({"name": "other"})
     tree = {"route": route, "inhibit_rules": silenced, "receivers": receivers}
     return stamp(rules) + _COMMENT + as_yaml(tree)
+
+
+def without_secrets(text: str) -> str:
+    """Lines of such a configuration, whoever wrote it, without addresses and keys: to be shown in a log."""
+    return _URL.sub(r"\1\2/…", _SECRET.sub(r"\1…", text))
 
 
 def _told(handlers: Iterable[Handler]) -> dict[str, list[dict[str, Any]]]:

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from spanwise.artefacts.ottl import string
+from spanwise.rules.labels import label
 from spanwise.rules.model import Series
 
 __all__ = ["label", "metric", "selector"]
@@ -67,12 +68,6 @@ def metric(series: Series) -> str:
 
 def _clean(unit: str) -> str:
     return re.sub(r"[^A-Za-z0-9:]+", "_", unit).removeprefix("_")
-
-
-def label(key: str) -> str:
-    """An attribute's name as a label."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", key)
-    return f"key_{name}" if name[:1].isdigit() else name
 
 
 def selector(series: Series, suffix: str = "") -> str:

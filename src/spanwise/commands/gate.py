@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from spanwise.commands.chosen import PROFILE_HELP, THRESHOLDS_HELP, chosen
+
 if TYPE_CHECKING:
     from spanwise.gate.gate import Verdict
     from spanwise.gate.questions import Question, Scope
@@ -81,9 +83,9 @@ def _pairs(
     "--thresholds",
     "file",
     type=click.Path(path_type=Path),
-    help="The thresholds file; without it ./thresholds.yaml, else the shipped defaults.",
+    help=THRESHOLDS_HELP,
 )
-@click.option("--profile", help="A profile, over the file's own.")
+@click.option("--profile", help=PROFILE_HELP)
 @click.option(
     "--wait",
     callback=_duration,
@@ -153,8 +155,7 @@ def _run(
     from spanwise.gate.server import Server
     from spanwise.thresholds.load import load
 
-    default = Path("thresholds.yaml")
-    rules = load(file or (default if default.is_file() else None), profile).rules
+    rules = load(*chosen(file, profile)).rules
     scope = Scope(service, release, match)
     asked = _without(questions(rules, scope, window, severity), ignore)
     server = Server(address, _headers(headers), timeout / 1e9)
@@ -207,7 +208,7 @@ def _headers(file: Path | None) -> Headers:
 
 
 def _watch(look: Callable[[], Verdict], wait: float, every: float) -> Verdict:
-    """Looks until a breach, or until the time has passed; what the last look says holds.
+    """Looks until a breach, or until the time has passed; what the last look, at its end, says holds.
 
     Raises:
         SpanwiseError: of the last look. One before it is told, and passed over.
@@ -217,12 +218,12 @@ def _watch(look: Callable[[], Verdict], wait: float, every: float) -> Verdict:
 
     end = time.monotonic() + wait
     while True:
-        last = time.monotonic() + every > end
+        last = time.monotonic() >= end
         try:
             verdict = look()
             if last or verdict.verdict == BREACHED:
                 return verdict
-            _tell(f"spanwise: {verdict.verdict}; looking on for {end - time.monotonic():.0f} s")
+            _tell(f"spanwise: {verdict.verdict}; looking on for {max(0.0, end - time.monotonic()):.0f} s")
         except SpanwiseError as error:
             if last:
                 raise

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import click
 
+from spanwise.artefacts.alertmanager import without_secrets
 from spanwise.artefacts.table import ARTEFACTS
+from spanwise.commands.chosen import PROFILE_HELP, THRESHOLDS_HELP, chosen
 from spanwise.errors import ConfigurationError, MissingExtraError
 from spanwise.thresholds.load import load, lower
 
 __all__ = ["generate"]
-
-THRESHOLDS = Path("thresholds.yaml")
 
 
 @click.command()
 @click.option(
     "--thresholds",
     type=click.Path(path_type=Path),
-    help="The thresholds file; without it ./thresholds.yaml, else the shipped defaults.",
+    help=THRESHOLDS_HELP,
 )
-@click.option("--profile", help="A profile, over the file's own.")
+@click.option("--profile", help=PROFILE_HELP)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -42,8 +44,7 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
     A file that needs an extra which is not installed is left as it is, and named; --check cannot tell then
     whether it is stale, and exits 2.
     """
-    if thresholds is None and THRESHOLDS.is_file():
-        thresholds = THRESHOLDS
+    thresholds, profile = chosen(thresholds, profile)
     rules = lower(load(thresholds, profile))
     stale = lacking = False
     for name, render in sorted(ARTEFACTS.items()):
@@ -58,7 +59,7 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
         if before == text:
             continue
         if not stale:
-            click.echo(f"from {thresholds or f'the shipped defaults: there is no {THRESHOLDS} here'}")
+            click.echo(f"from {thresholds or 'the shipped defaults: there is no thresholds.yaml here'}")
         stale = True
         if not check:
             _write(path, text)
@@ -72,7 +73,8 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
                 f"{path} (on disk)",
                 f"{path} (from the thresholds)",
             )
-            click.echo("".join(diff), nl=False)
+            # Compared first: an address that changed is a line, and what it is stays out of the log.
+            click.echo("".join(map(without_secrets, diff) if name == "alertmanager.yaml" else diff), nl=False)
     if check and stale:
         click.echo("stale: run `spanwise generate`", err=True)
         sys.exit(1)
@@ -94,8 +96,18 @@ def _read(path: Path) -> str | None:
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Bytes: the same file on every system, whatever its line ends.
-        path.write_bytes(text.encode("utf-8"))
+        # Beside it first: half a file of rules, on a disk that is full, would be what Prometheus reloads.
+        # A link stays a link.
+        target = path.resolve()
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            # Bytes: the same file on every system, whatever its line ends.
+            beside.write_bytes(text.encode("utf-8"))
+            if target.exists():
+                shutil.copymode(target, beside)
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write {path}: {error.strerror}", fix="Choose another --out"

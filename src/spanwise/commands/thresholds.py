@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from spanwise import sources
+from spanwise.commands.chosen import PROFILE_HELP, THRESHOLDS_HELP, chosen
 from spanwise.commands.replay import replay
 from spanwise.errors import ThresholdsError
 from spanwise.thresholds.load import load
@@ -51,13 +52,12 @@ def _is_own(entry: Entry, file: str) -> bool:
     "--thresholds",
     "file",
     type=click.Path(path_type=Path),
-    help="The thresholds file; else ./thresholds.yaml.",
+    help=THRESHOLDS_HELP,
 )
-@_PROFILE
+@click.option("--profile", help=PROFILE_HELP)
 def show(file: Path | None, profile: str | None) -> None:
     """Show every figure that holds after profile and overrides, and the file and line it comes from."""
-    default = Path("thresholds.yaml")
-    found = load(file or (default if default.is_file() else None), profile)
+    found = load(*chosen(file, profile))
     click.echo(f"profile: {found.profile or 'none'}")
     for entry in found.entries:
         click.echo(f"{entry.name}  ({entry.kind.replace('_', ' ')})" if entry.place else entry.name)

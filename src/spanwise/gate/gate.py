@@ -25,7 +25,8 @@ class Verdict:
     """What a gate found.
 
     Attributes:
-        verdict: BREACHED if any rule is; else UNKNOWN if any is, or nothing was judged; else GOOD.
+        verdict: BREACHED if any rule is; else UNKNOWN if any is, nothing was judged, or Prometheus warned
+            of its answers (such as one that lacks a store's part); else GOOD.
         at: when it was looked, in seconds since 1970, by Prometheus's clock.
         findings: by rule, the worst first.
         reason: why nothing at all can be told; empty otherwise.
@@ -72,6 +73,9 @@ def ask(asked: list[Question], scope: Scope, server: Server, window: float) -> V
     verdicts = {each.verdict for each in found}
     verdict = next((each for each in order[:3] if each in verdicts), UNKNOWN)
     reason = "" if verdicts - {UNMEASURED} else "nothing that has a limit is measured"
+    if verdict == GOOD and server.warnings:
+        # Of an answer in part nobody knows what the rest would have said.
+        verdict, reason = UNKNOWN, f"Prometheus warns of its answers: {'; '.join(server.warnings)}"[:500]
     return Verdict(verdict, now, tuple(found), reason, tuple(server.warnings))
 
 

@@ -94,12 +94,14 @@ def judge(question: Question, figures: list[Line], counts: list[Line], span: Spa
     best: tuple[bool, float, float] | None = None
     worst: Finding | None = None
     pending: float | None = None
+    judged: list[float] = []
     for line in figures:
         known = [
             (at, value) for at, value in line.points if not math.isnan(value) and enough(line.labels, at)
         ]
         if not known:
             continue
+        judged.extend(at for at, _ in known)
         runs = _runs(known, question.rule.limit, span.step)
         run = max(runs, key=lambda each: (each.end - each.start, each.worst), default=None)
         seconds = run.end - run.start if run else 0.0
@@ -118,7 +120,7 @@ def judge(question: Question, figures: list[Line], counts: list[Line], span: Spa
             pending = max(pending or 0.0, runs[-1].end - runs[-1].start)
     if worst is not None and worst.verdict == BREACHED:
         return worst
-    reason = _doubt(question, figures, worst is not None, pending, span)
+    reason = _doubt(question, figures, judged, pending, span)
     if worst is None:
         verdict = UNKNOWN if figures else UNMEASURED
         return Finding(question, verdict, reason=reason)
@@ -153,23 +155,35 @@ def _runs(points: list[tuple[float, float]], limit: float, step: float) -> list[
     return found
 
 
-def _doubt(question: Question, figures: list[Line], judged: bool, pending: float | None, span: Span) -> str:
-    """Why it cannot be told; empty where it can."""
+def _doubt(
+    question: Question, figures: list[Line], judged: list[float], pending: float | None, span: Span
+) -> str:
+    """Why it cannot be told; empty where it can. Judged: the moments at which a figure could be judged."""
     hold = question.rule.hold / _NANOSECONDS
-    moments = [at for line in figures for at, _ in line.points]
-    if not moments:
+    sampled = max((at for line in figures for at, _ in line.points), default=None)
+    if sampled is None:
         return "nothing measured it"
     if hold > span.end - span.start:
         return f"its limit must be passed for {_seconds(hold)}: give --window {_seconds(hold)} or more"
+    recent = span.end - 2 * span.step
     if not judged:
         if question.counted:
             return f"fewer than the {question.rule.minimum} measurements it needs: send more traffic, or wait"
         return "nothing happened that it could be made of: send some traffic, wait, or give a longer --window"
-    if max(moments) < span.end - 2 * span.step:
-        return f"no sample in the last {_seconds(span.end - max(moments))}: does it still run?"
+    if sampled < recent:
+        return f"no sample in the last {_seconds(span.end - sampled)}: does it still run?"
+    # What was good then may be broken since.
+    if max(judged) < recent:
+        since = _seconds(span.end - max(judged))
+        if question.counted:
+            return (
+                f"fewer than the {question.rule.minimum} measurements it needs in the last {since}: "
+                "send more traffic, or wait"
+            )
+        return f"nothing happened in the last {since} that it could be made of: send some traffic"
     if pending is not None:
         return f"above its limit for {pending:.0f} s so far, of {_seconds(hold)}: wait"
-    seen = max(moments) - min(moments)
+    seen = max(judged) - min(judged)
     if seen + span.step < hold:
         return f"measured for {_seconds(seen)} so far, of the {_seconds(hold)} it needs: wait"
     return ""

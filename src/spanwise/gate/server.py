@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -168,29 +169,47 @@ class Server:
         return data
 
     def _fetch(self, request: urllib.request.Request) -> tuple[int, bytes]:
+        done: list[tuple[int, bytes] | Exception] = []
+
+        def exchange() -> None:
+            try:
+                done.append(self._exchange(request))
+            except Exception as error:
+                done.append(error)
+
+        # A socket's time-out is for each piece, and looking a name up has none: only from outside can all of
+        # it be bounded. What is given up is left to end by itself; it keeps no program from ending.
+        asking = threading.Thread(target=exchange, daemon=True)
+        asking.start()
+        asking.join(self._timeout)
+        outcome = done[0] if done else TimeoutError(f"no whole answer within {self._timeout:g} s")
+        if isinstance(outcome, tuple):
+            return outcome
+        if not isinstance(outcome, (OSError, http.client.HTTPException, ValueError)):
+            raise outcome
+        reason = getattr(outcome, "reason", None) or outcome
+        raise SpanwiseError(
+            f"no Prometheus answers: {_shown(reason) or type(reason).__name__}",
+            where=self._base,
+            fix="Is it running, and is the address right?",
+        )
+
+    def _exchange(self, request: urllib.request.Request) -> tuple[int, bytes]:
         deadline = time.monotonic() + self._timeout
         try:
-            try:
-                answer = self._opener.open(request, timeout=self._timeout)
-            except urllib.error.HTTPError as error:
-                answer = error
-            with answer:
-                status = int(answer.status or 0)
-                pieces, size = [], 0
-                # The time-out of a socket is for each piece; one that drips would go on for ever.
-                while piece := answer.read1(_PIECE):
-                    pieces.append(piece)
-                    size += len(piece)
-                    if size > _LARGEST or time.monotonic() > deadline:
-                        raise TimeoutError("the answer does not end")
-                return status, b"".join(pieces)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise SpanwiseError(
-                f"no Prometheus answers: {_shown(reason) or type(reason).__name__}",
-                where=self._base,
-                fix="Is it running, and is the address right?",
-            ) from None
+            answer = self._opener.open(request, timeout=self._timeout)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            status = int(answer.status or 0)
+            pieces, size = [], 0
+            # Nobody may wait any more: one that drips would go on for ever.
+            while piece := answer.read1(_PIECE):
+                pieces.append(piece)
+                size += len(piece)
+                if size > _LARGEST or time.monotonic() > deadline:
+                    raise TimeoutError("the answer does not end")
+            return status, b"".join(pieces)
 
     def _no_prometheus(self, why: str) -> SpanwiseError:
         return SpanwiseError(

@@ -16,10 +16,11 @@ import yaml
 
 from spanwise.errors import ThresholdsError
 
-__all__ = ["Node", "parse", "suggestion"]
+__all__ = ["MAX_CHARACTERS", "Node", "parse", "suggestion"]
 
 # Far above any file a person writes; a bound on the time that a wrong path can cost at start-up.
 MAX_CHARACTERS = 1_000_000
+"""Longer documents are refused; no reader need read on."""
 MAX_DEPTH = 16
 
 _TAGS = "tag:yaml.org,2002:"
@@ -66,12 +67,22 @@ class Node:
         raise self.error(f"expected {what}, found {self.found}")
 
     def plain(self) -> object:
-        """The value as YAML's own types, for settings."""
+        """The value as YAML's own types, for settings.
+
+        Raises:
+            ThresholdsError: what YAML takes for a number is none that Python can read.
+        """
         if isinstance(self.value, dict):
             return {key: each.plain() for key, each in self.value.items()}
         if isinstance(self.value, list):
             return [each.plain() for each in self.value]
-        return yaml.safe_load(self.value) if self.scalar != "str" else self.value
+        if self.scalar == "str":
+            return self.value
+        try:
+            return yaml.safe_load(self.value)
+        except (ValueError, OverflowError):
+            # YAML 1.1 takes `0x_` for a number, and numbers may be as long as one likes.
+            raise self.error(f"{self.found} cannot be read as a number", "Quote it if it is text") from None
 
     @property
     def written(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,7 +12,7 @@ from spanwise.rules.alerting import SEVERITIES, Handler
 from spanwise.thresholds.document import Node, suggestion
 from spanwise.thresholds.shapes import shape
 
-__all__ = ["read_handlers"]
+__all__ = ["read_handlers", "written_handlers"]
 
 # Nothing that any reader of the address could take for more than an address: no quotes, no blanks, no
 # braces (Alertmanager reads some addresses as templates), no `$`.
@@ -25,8 +26,9 @@ _FILE = re.compile(r"[A-Za-z0-9._/@+-][A-Za-z0-9._/@+ -]{0,254}")
 def _url(node: Node) -> str:
     text = node.text("a URL")
     if not _URL.fullmatch(text):
+        # Not the text: the path of such a URL is the secret, and errors go into logs.
         raise node.error(
-            f"{text[:60]!r} is no URL that can be called",
+            "this is no URL that can be called",
             "Write it as https://host/path; percent-encode what is not a letter, a digit or one of -._~/",
         )
     return text
@@ -42,7 +44,8 @@ def _key(node: Node) -> str:
 def _path(node: Node) -> str:
     path = node.text("a file's path")
     if not _FILE.fullmatch(path):
-        raise node.error(f"{path[:60]!r} is no path", "Use letters, digits, blanks and ._/@+-")
+        # Not the text: an address that was put in the wrong place is secret all the same.
+        raise node.error("this is no path", "Use letters, digits, blanks and ._/@+-")
     return path
 
 
@@ -105,7 +108,7 @@ def read_handlers(node: Node) -> tuple[Handler, ...]:
         for each in node.value:
             name = each.text("a handler's name")
             if name not in _ADDRESSES:
-                raise each.error(f"there is no handler {name!r}", suggestion(name, _ADDRESSES))
+                raise each.error(f"there is no handler {_hidden(name)!r}", suggestion(name, _ADDRESSES))
             if _ADDRESSES[name]:
                 raise each.error(
                     f"{name} needs an address",
@@ -113,13 +116,39 @@ def read_handlers(node: Node) -> tuple[Handler, ...]:
                 )
             found[name] = Handler(name, name)
         return tuple(found[name] for name in sorted(found))
+    if isinstance(node.value, str) and node.scalar != "null":
+        raise node.error("handlers is a text", "Write a list of names, or what each needs by its name")
     handlers = node.mapping("handlers as a list or by name")
     return tuple(_one(name, each) for name, each in sorted(handlers.items()))
+
+
+def written_handlers(node: Node) -> str:
+    """The handlers as they were written, of each secret address no more than scheme and host."""
+    return _without_secrets(node).written
+
+
+def _without_secrets(node: Node, key: str = "") -> Node:
+    if isinstance(node.value, dict):
+        rest = {name: _without_secrets(each, name) for name, each in node.value.items()}
+        return dataclasses.replace(node, value=rest)
+    if isinstance(node.value, str) and _ADDRESSES.get(key) in (_url, _key):
+        return dataclasses.replace(node, value=_hidden(node.value) if "://" in node.value else "…")
+    return node
+
+
+def _hidden(text: str) -> str:
+    """A URL without what may be secret in it; another text as it is."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text[:60]
+    return f"{scheme[:10]}://{re.split('[/?#]', rest, maxsplit=1)[0].rpartition('@')[2][:100]}/…"
 
 
 def _one(name: str, node: Node) -> Handler:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
         raise node.error(f"{name[:60]!r} cannot be a handler's name", "Use letters, digits, - . and _")
+    if isinstance(node.value, str) and node.scalar != "null":
+        raise node.error(f"{name} is a text", "Write what the handler needs, such as {webhook: https://…}")
     given = node.mapping("what the handler needs, such as {webhook: https://…}")
     for key, each in given.items():
         if key not in ("severities", "by") and key not in _ADDRESSES:

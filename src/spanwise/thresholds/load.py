@@ -6,6 +6,7 @@ Order: defaults, the defaults' profile, the user's file, the user's profile.
 
 from __future__ import annotations
 
+import stat
 from importlib import resources
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from spanwise.errors import ThresholdsError
 from spanwise.rules.model import Rule
 from spanwise.thresholds import sections
 from spanwise.thresholds.describe import describe, summary
-from spanwise.thresholds.document import Node, parse, suggestion
+from spanwise.thresholds.document import MAX_CHARACTERS, Node, parse, suggestion
 from spanwise.thresholds.merged import Merged, known_keys
 from spanwise.thresholds.model import Thresholds
 from spanwise.thresholds.problems import Problems
@@ -38,7 +39,11 @@ def load(path: Path | None = None, profile: str | None = None) -> Thresholds:
     if path is None:
         return read(None, profile)
     try:
-        text = path.read_text(encoding="utf-8")
+        # A pipe would never end, and the application never start. Of a folder the system's error says it.
+        if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
+            raise ThresholdsError("the thresholds are no regular file", where=str(path))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_CHARACTERS + 1)  # one more is refused
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ThresholdsError(f"cannot read the thresholds: {reason}", where=str(path)) from error

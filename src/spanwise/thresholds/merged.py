@@ -133,8 +133,11 @@ class Merged:
                 found.append(entry)
         if not self._problems.found:
             _check_objectives(found, rules, self._problems)
+        settings: dict[str, object] = {}
+        for key, node in self._single["settings"].items():
+            with self._problems.noted():
+                settings[key] = node.plain()
         self._problems.settle()
-        settings = {key: node.plain() for key, node in self._single["settings"].items()}
         return Thresholds(profile, tuple(found), tuple(rules), settings, source)
 
 
@@ -185,5 +188,5 @@ def _read_entry(
             )
     problems.settle()
     places = {key: node.place for key, node in fields.items()}
-    written = {key: node.written for key, node in fields.items()}
+    written = {key: known[key].written(node) for key, node in fields.items()}
     return Entry(name, kind, values, places, place, written)

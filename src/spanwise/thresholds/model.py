@@ -21,11 +21,13 @@ class Field(NamedTuple):
             :mod:`spanwise.thresholds.shapes`.
         required: the entry is incomplete without it.
         meaning: one line for messages and editors.
+        written: the value as it is shown to people: without what is secret in it.
     """
 
     read: Callable[[Node], Any]
     required: bool = False
     meaning: str = ""
+    written: Callable[[Node], str] = lambda node: node.written
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Entry:
         values: what its fields say, by key; absent ones are missing.
         places: where each value was written (file:line:column), by key.
         place: where the entry's last layer begins.
-        written: each value as it was written, by key.
+        written: each value as it was written, without what is secret in it, by key.
     """
 
     name: str

@@ -9,7 +9,7 @@ from spanwise.rules.alerting import Alerting
 from spanwise.rules.model import RATINGS, History, Rule, Sampling
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node, suggestion
-from spanwise.thresholds.handlers import read_handlers
+from spanwise.thresholds.handlers import read_handlers, written_handlers
 from spanwise.thresholds.model import Entry, Field
 from spanwise.thresholds.shapes import shape, shape_of
 
@@ -87,7 +87,12 @@ SINGLE: Final[Mapping[str, Single]] = {
             "repeat": Field(
                 units.duration, required=True, meaning="an alert that goes on is told again after it"
             ),
-            "handlers": Field(read_handlers, required=True, meaning="who is told, and of which severities"),
+            "handlers": Field(
+                read_handlers,
+                required=True,
+                meaning="who is told, and of which severities",
+                written=written_handlers,
+            ),
         },
         _alerting,
     ),

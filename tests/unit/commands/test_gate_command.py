@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from spanwise.gate.gate import Verdict
 
 SECRET = "s3cr3t"
 
@@ -248,3 +251,36 @@ def test_nobody_who_reads_changes_nothing(tmp_path: Path, prometheus: Prometheus
         finally:
             os.close(writing)
         assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("wait", "every", "looks"),
+    [
+        (0.0, 30.0, [0.0]),
+        (0.9, 1.0, [0.0, 0.9]),
+        (1.4, 1.0, [0.0, 1.0, 1.4]),
+        (2.0, 1.0, [0.0, 1.0, 2.0]),
+    ],
+)
+def test_the_last_look_is_at_the_end_of_the_wait(
+    monkeypatch: pytest.MonkeyPatch, wait: float, every: float, looks: list[float]
+) -> None:
+    command = importlib.import_module("spanwise.commands.gate")
+    now, seen = [0.0], []
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return now[0]
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            now[0] += seconds
+
+    def look() -> Verdict:
+        seen.append(now[0])
+        return Verdict("good", now[0])
+
+    monkeypatch.setattr(command, "time", Clock)
+    assert command._watch(look, wait, every).at == wait
+    assert seen == pytest.approx(looks)

@@ -119,3 +119,17 @@ def test_the_looks_see_the_hold_from_within_and_stay_within_what_prometheus_answ
     assert Span.of(1000, 600, [1]).step == 1
     week = Span.of(1e6, 604_800, [1])
     assert (week.end - week.start) / week.step <= 11_000
+
+
+def test_what_was_good_once_and_cannot_be_told_since_is_not_good() -> None:
+    few, many = line(1, 9, 1, 1, 1, 1, 1), line(9, 9, 9, 9, 9, 9, 9)
+    once = verdict(line(1, 1, 9, 9, 9, 9, 9), counts=(few,), minimum=9, hold=0)
+    assert once.verdict == UNKNOWN
+    assert "fewer than the 9 measurements it needs in the last 50s" in once.reason
+    stopped = verdict(line(9, 9, NAN, NAN, NAN, NAN, NAN))
+    assert (stopped.verdict, stopped.figure) == (UNKNOWN, 9)
+    assert "nothing happened in the last 50s" in stopped.reason
+    short = verdict(line(NAN, NAN, NAN, NAN, NAN, 1, 1), counts=(many,), minimum=9)
+    assert short.verdict == UNKNOWN
+    assert "measured for 10s so far, of the 30s" in short.reason
+    assert verdict(line(NAN, NAN, NAN, NAN, NAN, NAN, 1), hold=0).verdict == GOOD

@@ -115,6 +115,31 @@ def test_nobody_there_and_an_answer_that_never_ends(stub: Any) -> None:
         ended.set()
 
 
+def test_headers_that_drip_are_not_waited_for_either(stub: Any) -> None:
+    ended, gave_up = threading.Event(), threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler, _form: dict[str, str]) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
+        while not ended.wait(0.05):
+            try:
+                handler.wfile.write(b"x: y\r\n")
+            except OSError:
+                return
+
+    def ask() -> None:
+        with pytest.raises(SpanwiseError, match=r"no whole answer within 0\.3 s"):
+            Server(stub.address, timeout=0.3).now()
+        gave_up.set()
+
+    stub.answer = drip
+    threading.Thread(target=ask, daemon=True).start()
+    # Five seconds of drops are as many headers as http.client takes: it must be the time-out that ended it.
+    try:
+        assert gave_up.wait(30)
+    finally:
+        ended.set()
+
+
 def test_headers_are_sent_and_never_shown(stub: Any) -> None:
     stub.answer = lambda handler, form: send(handler, 401, "")
     with pytest.raises(SpanwiseError) as caught:

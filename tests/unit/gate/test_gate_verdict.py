@@ -101,3 +101,13 @@ def test_nothing_measured_is_not_good() -> None:
     server.figures = {}
     found = verdict(server, SHOP, "version: 1\ngate: {memory: off, http_errors: off}")
     assert (found.verdict, found.reason) == ("unknown", "nothing that has a limit is measured")
+
+
+def test_an_answer_with_a_warning_is_not_good_and_a_breach_stays_one() -> None:
+    server = Fake()
+    server.warnings = ["2 of 3 stores unreachable, partial response"]
+    found = verdict(server, SHOP)
+    assert (found.verdict, EXIT[found.verdict]) == ("unknown", 2)
+    assert "2 of 3 stores unreachable, partial response" in found.reason
+    server.figures["process_memory_usage_bytes"] = 1e12
+    assert verdict(server, SHOP).verdict == "breached"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
+import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -140,3 +144,79 @@ def test_any_text_is_read_or_refused_by_our_error(text: str) -> None:
         # Any other exception would reach the application at start-up.
         with contextlib.suppress(ThresholdsError):
             read(document)
+
+
+@pytest.mark.parametrize("scalar", ["0x_", "0b_", "-0x_", "9" * 5000, "1" + ":1" * 400 + ".5"])
+@pytest.mark.parametrize(
+    "where", ["settings: {a: %s}", "spans: {x: {match: {y: %s}, good: 1s, acceptable: 2s, poor: 3s}}"]
+)
+def test_what_yaml_takes_for_a_number_and_is_none_is_an_error_with_its_place(where: str, scalar: str) -> None:
+    with pytest.raises(ThresholdsError, match="as a number") as caught:
+        read(V + where % scalar + "\n")
+    assert caught.value.where == f"thresholds.yaml:2:{where.index('%') + 1}"
+
+
+@given(st.text(alphabet="0123456789xbo_+-.:eEinfatrusy~", min_size=1, max_size=12))
+def test_any_scalar_is_a_value_or_an_error_of_the_file(scalar: str) -> None:
+    with contextlib.suppress(ThresholdsError):
+        read(f"{V}settings: {{a: {scalar}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("__name__=x", "__name__"),
+        ("..x=1", "___x|__x"),
+        ("le=1", "le"),
+        ("a.b=1,a_b=2", "same to Prometheus: a_b"),
+        ("a.b=1,a-b=2", "same to Prometheus: a_b"),
+    ],
+)
+@pytest.mark.parametrize(
+    "what",
+    [
+        'level: "app.q{%s}", unit: "1", warning: 5',
+        'increase: "app.q{%s}", over: 5m, unit: "1", warning: 5',
+        'ratio: "app.q{%s} / app.q", over: 5m, unit: "1", warning: 5%%',
+        'quantile: 0.9, of: "app.q{%s}", over: 5m, unit: s, warning: 5s',
+    ],
+)
+def test_a_label_that_prometheus_cannot_select_by_is_refused(what: str, labels: str, said: str) -> None:
+    with pytest.raises(ThresholdsError, match=said) as caught:
+        read(f"{V}metrics: {{x: {{{what % labels}}}}}\n")
+    assert caught.value.where.startswith("thresholds.yaml:2:")
+
+
+def test_other_labels_are_taken() -> None:
+    read(f'{V}metrics: {{x: {{level: "app.q{{a.b=1,level=2,_x=3}}", unit: "1", warning: 5}}}}\n')
+
+
+def test_of_a_file_that_is_too_long_no_more_is_read_than_shows_it(tmp_path: Path) -> None:
+    file = tmp_path / "huge.yaml"
+    with file.open("wb") as made:
+        made.truncate(64_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ThresholdsError, match="longer than 1,000,000 characters"):
+            load(file)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pipe_is_refused_where_it_would_be_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    said: list[str] = []
+
+    def read_it() -> None:
+        try:
+            load(pipe)
+        except ThresholdsError as error:
+            said.append(str(error))
+
+    reader = threading.Thread(target=read_it, daemon=True)
+    reader.start()
+    reader.join(10)
+    assert not reader.is_alive()
+    assert "no regular file" in said[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final, Literal
 
 from spanwise import names
 from spanwise.rules.alerting import SEVERITIES, Severity
+from spanwise.rules.labels import label as prometheus_label
 from spanwise.rules.model import Series
 from spanwise.thresholds import units
 from spanwise.thresholds.document import Node
@@ -47,6 +48,7 @@ _SELECTOR = re.compile(rf"\s*(?P<metric>{_METRIC})\s*(?:\{{(?P<labels>.*)\}})?\s
 _LABEL = re.compile(
     r"\s*(?P<key>[^\s=,{}\"]+)\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\[\"\\])*)\"|(?P<bare>[^\s,{}\"]+))\s*(?:,|$)"
 )
+_BUCKET: Final = "le"  # a histogram's
 
 
 @shape(type="string", examples=["queue.length", "preload.events{outcome=failure}"])
@@ -54,7 +56,7 @@ def read_selector(node: Node, text: str | None = None) -> Selector:
     """Reads ``metric`` or ``metric{key=value,key="any text"}``.
 
     Raises:
-        ThresholdsError: it is neither, or names a label twice.
+        ThresholdsError: it is neither, names a label twice, or one that Prometheus cannot select by.
     """
     text = node.text("a metric such as preload.events{outcome=failure}") if text is None else text
     found = _SELECTOR.fullmatch(text)
@@ -69,10 +71,26 @@ def read_selector(node: Node, text: str | None = None) -> Selector:
                 f"cannot read the labels of {found['metric']} at {inside[position:].strip()[:40]!r}",
                 'Write each once, as key=value or key="any text"',
             )
+        _usable(node, label["key"], labels)
         quoted = label["quoted"]
         labels[label["key"]] = label["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
         position = label.end()
     return found["metric"], tuple(sorted(labels.items()))
+
+
+def _usable(node: Node, key: str, others: Iterable[str]) -> None:
+    # Prometheus refuses the whole file of rules, and with it all alerts, for one selector it cannot read.
+    name = prometheus_label(key)
+    if name == _BUCKET or name.startswith("__"):
+        raise node.error(
+            f"{key[:60]!r} cannot be selected by: it is {name[:60]} to Prometheus, which is its own",
+            "Leave it out, or give the attribute another name",
+        )
+    for other in others:
+        if prometheus_label(other) == name:
+            raise node.error(
+                f"{other[:60]!r} and {key[:60]!r} are the same to Prometheus: {name[:60]}", "Leave one out"
+            )
 
 
 def series(
