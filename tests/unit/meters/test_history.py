@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
+from spanwise.meters import total
 from spanwise.meters.history import Growth, History, Watch
 
 ALL: Watch = ("events", ())
@@ -193,25 +195,71 @@ def test_the_same_metric_of_two_scopes_is_summed() -> None:
     assert process.history.growth(ALL) == Growth(3, 3)
 
 
-def test_a_counter_that_falls_has_begun_anew() -> None:
-    """An observed set that is no longer there takes its count from the sum; nothing was undone."""
-    reader, counts = InMemoryMetricReader(), {"a": 5, "b": 7}
+class Observed:
+    """An observable counter whose sets come and go."""
 
-    def observe(_: Any) -> Any:
-        from opentelemetry.metrics import Observation
+    def __init__(self) -> None:
+        self.reader = InMemoryMetricReader()
+        self.counts: dict[str, int] = {}
+        meter = MeterProvider([self.reader], shutdown_on_exit=False).get_meter("app")
+        meter.create_observable_counter("events", [self._observe])
+        self.history = History(1000, (ALL,))
+        self.now = 0
 
-        return [Observation(count, {"device": name}) for name, count in counts.items()]
+    def _observe(self, _: Any) -> list[Observation]:
+        return [Observation(count, {"device": name}) for name, count in self.counts.items()]
 
-    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("app")
-    meter.create_observable_counter("events", [observe])
-    history = History(10, (ALL,))
-    history.take(reader.get_metrics_data(), 1.0)
-    del counts["b"]
-    history.take(reader.get_metrics_data(), 2.0)
-    counts["a"] = 9
-    history.take(reader.get_metrics_data(), 3.0)
-    assert history.growth(ALL) == Growth(16, 16)
-    assert history.growth(ALL, 1) == Growth(4, 4)
+    def sample(self, **counts: int) -> None:
+        self.counts = counts
+        self.now += 1
+        self.history.take(self.reader.get_metrics_data(), self.now)
+
+
+def test_a_set_that_goes_does_not_hide_what_the_others_grow() -> None:
+    observed = Observed()
+    observed.sample(a=100, b=0)
+    observed.sample(b=60)
+    observed.sample(b=90)
+    assert observed.history.growth(ALL, 2) == Growth(90, 90)
+    observed.sample(a=100, b=90)
+    assert observed.history.growth(ALL, 1) == Growth(0, 0), "it comes back with what it had"
+    observed.sample(a=103, b=90)
+    assert observed.history.growth(ALL) == Growth(193, 193)
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=4), min_size=1, max_size=12
+    )
+)
+@settings(deadline=None)
+def test_the_growth_is_that_of_each_set(grown: list[dict[str, int]]) -> None:
+    observed, counts = Observed(), dict.fromkeys("abcd", 0)
+    for growth in grown:
+        for name, more in growth.items():
+            counts[name] += more
+        observed.sample(**{name: counts[name] for name in growth})
+    found = observed.history.growth(ALL)
+    assert (found.total if found else 0) == sum(counts.values())
+
+
+def test_a_set_that_falls_grew_by_nothing() -> None:
+    observed = Observed()
+    observed.sample(a=5, b=7)
+    observed.sample(a=3, b=7)
+    observed.sample(a=4, b=7)
+    assert observed.history.growth(ALL) == Growth(13, 13)
+
+
+def test_sets_beyond_the_bound_are_counted_as_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(total, "SETS_MOST", 1)
+    observed = Observed()
+    observed.sample(a=1, b=2, c=3)
+    observed.sample(a=2, b=3, c=4)
+    observed.sample(b=4, c=4)
+    assert observed.history.growth(ALL) == Growth(10, 10)
+    (kept,) = observed.history._totals.values()
+    assert len(kept._last) == 1
 
 
 def test_of_an_exponential_histogram_sum_and_count_are_kept() -> None:
