@@ -20,6 +20,7 @@ import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from spanwise.labels import label_text
 from spanwise.meters.ring import Ring
 from spanwise.meters.total import Total
 
@@ -270,11 +271,7 @@ def _metrics(data: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _matches(attributes: Mapping[str, Any], wanted: tuple[tuple[str, str], ...]) -> bool:
-    return all(key in attributes and _text(attributes[key]) == value for key, value in wanted)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return all(label_text(attributes.get(key)) == value for key, value in wanted)
 
 
 def _row(point: Any) -> list[float]:

@@ -74,6 +74,24 @@ def test_attributes_are_compared_as_prometheus_has_them() -> None:
     assert process.history.growth(numbered) == Growth(1, 1)
 
 
+def test_no_label_and_an_empty_one_are_the_same_as_to_prometheus() -> None:
+    untiered: Watch = ("level", (("tier", ""),))
+    process = Process(10, untiered)
+    process.level.add(1, {"route": "/a"})
+    process.level.add(2, {"tier": ""})
+    process.level.add(4, {"tier": "gold"})
+    process.sample()
+    assert sorted(value for _, value in process.history.levels(untiered)) == [1, 2]
+
+
+def test_a_whole_number_is_the_same_with_and_without_a_point() -> None:
+    whole: Watch = ("level", (("x", "1"),))
+    process = Process(10, whole)
+    process.level.add(3, {"x": 1.0})
+    process.sample()
+    assert process.history.levels(whole) == [({"x": 1.0}, 3)]
+
+
 def test_a_histogram_s_growth_has_its_buckets() -> None:
     process = Process()
     for value in (0.05, 0.5, 0.5, 20.0):
@@ -228,9 +246,7 @@ def test_a_set_that_goes_does_not_hide_what_the_others_grow() -> None:
 
 
 @given(
-    st.lists(
-        st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=4), min_size=1, max_size=12
-    )
+    st.lists(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=4), min_size=1, max_size=12)
 )
 @settings(deadline=None)
 def test_the_growth_is_that_of_each_set(grown: list[dict[str, int]]) -> None:

@@ -129,6 +129,12 @@ def test_a_quantile_is_above_where_more_than_the_rest_are(slow: int, fires: bool
     assert not alerts(quantile(2.0, 0.5, minimum=101), spans)
 
 
+def test_an_attribute_that_is_not_there_is_an_empty_label() -> None:
+    unrouted = increase(0, series=calls(((names.HTTP_ROUTE, ""),)))
+    assert len(alerts(unrouted, [span(1)])) == 1
+    assert alerts(unrouted, [span(1, attributes={names.HTTP_ROUTE: "/a"})]) == []
+
+
 def test_services_are_watched_each_on_its_own() -> None:
     found = Alerts((ratio(),), ())
     for service, status in (("a", ERROR), ("b", 0), ("b", ERROR), ("b", 0)):
