@@ -14,7 +14,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from spanwise import names
 from spanwise.alerts.announcing import Announcing, Told
-from spanwise.alerts.figures import figures, watches
+from spanwise.alerts.figures import Labels, figures, watches
 from spanwise.alerts.handlers.table import HANDLERS
 from spanwise.alerts.listeners import LISTENERS
 from spanwise.alerts.notification import Notification, Series
@@ -134,8 +134,8 @@ class Alerts:
             box.put(notification)
 
     def _notification(self, told: Told) -> Notification:
-        state, status, series, since = told
-        highest = sorted(series.items(), key=lambda each: (-each[1], each[0]))
+        state, status, series, since, ended = told
+        found = _highest_first(series)
         rule = state.rule
         return Notification(
             name=rule.name,
@@ -144,14 +144,20 @@ class Alerts:
             metric=rule.series.metric,
             unit="1" if rule.form == "ratio" else rule.series.unit,
             limit=rule.limit,
-            value=highest[0][1],
+            value=found[0].value,
             since=since,
             time=self._wall(),
-            series=tuple(Series(dict(labels), value) for labels, value in highest),
+            series=found,
             service=self._service,
             host=platform.node(),
             pid=os.getpid(),
+            ended=_highest_first(ended),
         )
+
+
+def _highest_first(series: dict[Labels, float]) -> tuple[Series, ...]:
+    ordered = sorted(series.items(), key=lambda each: (-each[1], each[0]))
+    return tuple(Series(dict(labels), value) for labels, value in ordered)
 
 
 def _outboxes(alerting: Alerting) -> list[Outbox]:

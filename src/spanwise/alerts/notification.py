@@ -41,6 +41,7 @@ class Notification:
         service: the service's name.
         host: the machine's name.
         pid: the process that says so. Each process watches its own metrics.
+        ended: while it goes on firing, those that it was told for the last time, and fires for no longer.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Notification:
     service: str
     host: str
     pid: int
+    ended: tuple[Series, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -71,7 +73,7 @@ class Notification:
         JSON has no infinity: a ratio of something to nothing is None.
         """
         found = asdict(self)
-        for figure in (found, *found["series"]):
+        for figure in (found, *found["series"], *found["ended"]):
             figure["value"] = figure["value"] if math.isfinite(figure["value"]) else None
         return {"summary": self.summary, **found}
 

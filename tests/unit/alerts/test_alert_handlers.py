@@ -98,14 +98,17 @@ def test_a_webhook_is_told_all(receiver: Receiver, notification: Make) -> None:
         "service": "shop",
         "host": "web-1",
         "pid": 7,
+        "ended": [],
     }
 
 
 def test_an_infinite_ratio_is_null_in_json(receiver: Receiver, notification: Make) -> None:
-    told = notification(value=math.inf, unit="1", series=(Series({}, math.inf),))
+    infinite = (Series({}, math.inf),)
+    told = notification(value=math.inf, unit="1", series=infinite, ended=infinite)
     webhook.webhook(Handler("ops", "webhook", receiver.url))(told)
     ((_, body, _),) = receiver.told
     assert (body["value"], body["series"]) == (None, [{"attributes": {}, "value": None}])
+    assert body["ended"] == body["series"]
 
 
 def test_slack_gets_a_text_in_which_nothing_is_markup(receiver: Receiver, notification: Make) -> None:
