@@ -151,6 +151,7 @@ class Alerts:
             service=self._service,
             host=platform.node(),
             pid=os.getpid(),
+            form=rule.form,
             ended=_highest_first(ended),
         )
 

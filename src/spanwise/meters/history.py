@@ -3,7 +3,8 @@
 A sample is a collection of the SDK's, with cumulative points. Kept is what rules and statistics ask for:
 
 - of counters and histograms the growth of all attribute sets that a watch matches, as a sum, because a sum is
-  what is asked for. Of each set there is only its last value;
+  what is asked for. Of each set there is only its last value. One sample more than of the others, since
+  growth over so many of them is to the one before;
 - of gauges and up-down counters every matching set on its own, up to 64, because each is held against a
   limit.
 
@@ -81,7 +82,8 @@ class History:
         self._levels.clear()
         self._bytes = 0
         for watch, total in self._totals.items():
-            total.begin_anew(self._ring(len(total.now), watch[0]) or total.ring)
+            ring = self._ring(len(total.now), watch[0], self._most + 1)
+            total.begin_anew(ring or total.ring)
 
     def watch(self, watch: Watch) -> None:
         """Keeps a metric's values from the next sample on. A metric that there isn't costs nothing."""
@@ -134,7 +136,7 @@ class History:
         total = self._totals.get(watch)
         if total is None:
             width = len(next(iter(sets.values())))
-            ring = self._ring(width, watch[0])
+            ring = self._ring(width, watch[0], self._most + 1)
             if ring is None:
                 return
             total = self._totals[watch] = Total(ring, width, bounds)
@@ -149,7 +151,7 @@ class History:
             if known is None:
                 if len(levels) >= _MOST_SETS:
                     self._drop_gone(levels)
-                ring = self._ring(1, watch[0], refused=len(levels) >= _MOST_SETS)
+                ring = self._ring(1, watch[0], self._most, refused=len(levels) >= _MOST_SETS)
                 if ring is None:
                     continue
                 known = levels[key] = (attributes, ring)
@@ -162,11 +164,11 @@ class History:
         else:
             ring.put(time, values)
 
-    def _ring(self, width: int, name: str, *, refused: bool = False) -> Ring | None:
-        size = (width + 1) * 8 * self._most
+    def _ring(self, width: int, name: str, most: int, *, refused: bool = False) -> Ring | None:
+        size = (width + 1) * 8 * most
         if not refused and self._bytes + size <= _MOST_BYTES:
             self._bytes += size
-            return Ring(width, self._most)
+            return Ring(width, most)
         if not self._full:
             self._full = True
             _logger.warning(
@@ -246,7 +248,7 @@ class History:
         return Growth(grown[0], grown[1], tuple(grown[2:]), total.bounds)
 
     def _before(self, ring: Ring, nothing: list[float]) -> Iterable[float]:
-        return ring.row(0) if len(ring) >= self._most else nothing
+        return ring.row(0) if len(ring) > self._most else nothing
 
 
 def _at(ring: Ring, time: float) -> Sequence[float] | None:

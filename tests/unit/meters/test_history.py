@@ -176,7 +176,8 @@ def test_the_oldest_samples_make_room_and_the_totals_stay() -> None:
     assert history.since(100) == 16
     assert history.growth(ALL) == Growth(20, 20)
     assert history.growth(ALL, 3) == Growth(3, 3)
-    assert history.growth(ALL, 100) == Growth(4, 4)  # what is kept reaches back four seconds
+    assert history.growth(ALL, 5) == Growth(5, 5)  # from the sample before the five
+    assert history.growth(ALL, 100) == Growth(5, 5)  # what is kept reaches back no further
     assert history.past(LEVEL) == [({}, [(n, n) for n in (16, 17, 18, 19, 20)])]
 
 
@@ -379,8 +380,8 @@ def test_growth_is_that_of_the_samples_kept(steps: list[tuple[int, bool]], windo
             kept.pop()
         kept.append((process.now, total))
         last_kept = keep
-    held = kept[-samples:]
+    held = kept[-samples - 1 :]
     inside = [value for time, value in held if time <= process.now - window]
-    base = inside[-1] if inside else (held[0][1] if len(held) == samples else 0)
+    base = inside[-1] if inside else (held[0][1] if len(held) > samples else 0)
     assert process.history.growth(ALL, window) == Growth(total - base, total - base)
     assert process.history.growth(ALL) == Growth(total, total)
