@@ -17,7 +17,7 @@ def label_text(value: object) -> str:
         Its text. Numbers are as in ECMAScript: 1.0 is ``1``.
     """
     if value.__class__ is str:
-        return value  # type: ignore[return-value]
+        return value
     if value is None:
         return ""
     if isinstance(value, bool):
