@@ -5,7 +5,7 @@ in code, :func:`configure`. Spans, metrics and logs of your own come from the pl
 what it has no word for has a function here.
 """
 
-from spanwise.alerts.listeners import on_alert
+from spanwise.alerts.listeners import off_alert, on_alert
 from spanwise.launch import configure
 from spanwise.manual.face import (
     circuit,
@@ -26,6 +26,7 @@ __all__ = [
     "health",
     "health_endpoint",
     "memory_pressure",
+    "off_alert",
     "on_alert",
     "on_memory_pressure",
     "operation",

@@ -15,8 +15,9 @@ from spanwise.rules.alerting import SEVERITIES, Alerting
 
 __all__ = ["Announcing", "Told"]
 
-Told = tuple[State, str, dict[Labels, float], float]
-"""Of which alert, ``firing`` or ``resolved``, for which series, and since when it fires."""
+Told = tuple[State, str, dict[Labels, float], float, dict[Labels, float]]
+"""Of which alert, ``firing`` or ``resolved``, for which series, since when it fires, and which series it was
+last told for and fires for no longer: whoever keeps a record a series would never close theirs."""
 
 
 class _Group:
@@ -74,9 +75,11 @@ class Announcing:
             return
         since = group.since if group.since is not None else wall
         if firing:
-            if group.told is None or firing.keys() - group.told.keys() or passed >= self._repeat:
+            before = group.told or {}
+            if firing.keys() != before.keys() or passed >= self._repeat:
+                ended = {labels: value for labels, value in before.items() if labels not in firing}
                 group.told, group.at = firing, now
-                yield group.state, "firing", firing, since
+                yield group.state, "firing", firing, since, ended
         elif group.told is not None:
             told, group.told, group.at = group.told, None, now
-            yield group.state, "resolved", told, since
+            yield group.state, "resolved", told, since, {}

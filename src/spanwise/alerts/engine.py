@@ -14,7 +14,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from spanwise import names
 from spanwise.alerts.announcing import Announcing, Told
-from spanwise.alerts.figures import figures, watches
+from spanwise.alerts.figures import Labels, figures, watches
 from spanwise.alerts.handlers.table import HANDLERS
 from spanwise.alerts.listeners import LISTENERS
 from spanwise.alerts.notification import Notification, Series
@@ -78,6 +78,7 @@ class Alerts:
         self._announcing = Announcing(self._states, alerting)
         self._outboxes = _outboxes(alerting)
         self._functions: list[tuple[Any, Outbox]] = []
+        self._before: dict[str, Sent] = {}  # what became of those of functions that were taken back
         for rule in (state.rule for state in self._states):
             for watch in watches(rule):
                 history.watch(watch)
@@ -116,17 +117,20 @@ class Alerts:
 
     def notifications(self) -> dict[str, Sent]:
         """What became of the notifications, by handler. Functions of one name are one handler."""
-        found: dict[str, Sent] = {}
+        found = dict(self._before)
         for box in (*self._outboxes, *(box for _, box in list(self._functions))):
-            before = found.get(box.name, Sent(0, 0, 0))
-            found[box.name] = Sent(
-                before.sent + box.sent, before.failed + box.failed, before.dropped + box.dropped
-            )
+            found[box.name] = _sum(found.get(box.name), box)
         return found
 
     def _tell(self, notification: Notification) -> None:
+        listening = list(LISTENERS)
+        for each in [each for each in self._functions if each[0] not in listening]:
+            self._functions.remove(each)
+            box = each[1]
+            box.end()
+            self._before[box.name] = _sum(self._before.get(box.name), box)
         known = [function for function, _ in self._functions]
-        for function in list(LISTENERS):
+        for function in listening:
             if function not in known:
                 name = getattr(function, "__qualname__", type(function).__qualname__)
                 self._functions.append((function, Outbox(name, function)))
@@ -134,8 +138,8 @@ class Alerts:
             box.put(notification)
 
     def _notification(self, told: Told) -> Notification:
-        state, status, series, since = told
-        highest = sorted(series.items(), key=lambda each: (-each[1], each[0]))
+        state, status, series, since, ended = told
+        found = _highest_first(series)
         rule = state.rule
         return Notification(
             name=rule.name,
@@ -144,14 +148,26 @@ class Alerts:
             metric=rule.series.metric,
             unit="1" if rule.form == "ratio" else rule.series.unit,
             limit=rule.limit,
-            value=highest[0][1],
+            value=found[0].value,
             since=since,
             time=self._wall(),
-            series=tuple(Series(dict(labels), value) for labels, value in highest),
+            series=found,
             service=self._service,
             host=platform.node(),
             pid=os.getpid(),
+            form=rule.form,
+            ended=_highest_first(ended),
         )
+
+
+def _highest_first(series: dict[Labels, float]) -> tuple[Series, ...]:
+    ordered = sorted(series.items(), key=lambda each: (-each[1], each[0]))
+    return tuple(Series(dict(labels), value) for labels, value in ordered)
+
+
+def _sum(before: Sent | None, box: Outbox) -> Sent:
+    sent, failed, dropped = before or (0, 0, 0)
+    return Sent(sent + box.sent, failed + box.failed, dropped + box.dropped)
 
 
 def _outboxes(alerting: Alerting) -> list[Outbox]:

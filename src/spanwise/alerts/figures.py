@@ -16,6 +16,7 @@ import math
 from fractions import Fraction
 from typing import TypeAlias
 
+from spanwise.labels import label_text
 from spanwise.meters.history import Growth, History, Watch
 from spanwise.rules.model import MetricRule
 from spanwise.rules.model import Series as Selected
@@ -36,7 +37,7 @@ def figures(rule: MetricRule, history: History) -> Figures:
     """A rule's figures in the newest sample; none where there are fewer measurements than it wants."""
     if rule.form == "level":
         return {
-            tuple(sorted((key, _text(each)) for key, each in attributes.items())): value
+            tuple(sorted((key, label_text(each)) for key, each in attributes.items())): value
             for attributes, value in history.levels(_watch(rule.series))
         }
     window = rule.window / 1e9
@@ -81,7 +82,3 @@ def quantile(share: float, grown: Growth) -> float:
 
 def _watch(series: Selected) -> Watch:
     return (series.metric, series.labels)
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     Listener = TypeVar("Listener", bound=Callable[[Notification], Any])
 
-__all__ = ["LISTENERS", "on_alert"]
+__all__ = ["LISTENERS", "off_alert", "on_alert"]
+
+# Each has a thread once an alert was told. More are a mistake: one that is made anew again and again.
+_MOST = 32
 
 LISTENERS: list[Callable[[Notification], Any]] = []
 """Those that were given, each once."""
@@ -24,7 +27,8 @@ def on_alert(function: Listener) -> Listener:
     handlers the thresholds file has. If it raises or hangs, that costs a warning, and nobody else waits.
 
     Args:
-        function: takes the notification. Given twice, it is called once.
+        function: takes the notification. Given twice, it is called once. Beyond 32 it is refused with a
+            warning: give it where it is made once, or take it back with :func:`off_alert`.
 
     Returns:
         The function, so that this can be its decorator.
@@ -40,6 +44,27 @@ def on_alert(function: Listener) -> Listener:
     """
     if not callable(function):
         raise TypeError(f"spanwise.on_alert takes a function, not {type(function).__name__}")
-    if function not in LISTENERS:
+    if function in LISTENERS:
+        return function
+    if len(LISTENERS) < _MOST:
         LISTENERS.append(function)
+    else:
+        import logging
+
+        logging.getLogger("spanwise.alerts.listeners").warning(
+            "spanwise.on_alert has %d functions already, so %s is not told of alerts: take back those "
+            "that are no longer needed with spanwise.off_alert",
+            _MOST,
+            getattr(function, "__qualname__", type(function).__qualname__),
+        )
     return function
+
+
+def off_alert(function: Callable[[Notification], Any]) -> None:
+    """Has a function no longer called. One that is being called goes on; what waits for it is not told.
+
+    Args:
+        function: as it was given to :func:`on_alert`. One that was not changes nothing.
+    """
+    if function in LISTENERS:
+        LISTENERS.remove(function)

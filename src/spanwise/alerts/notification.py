@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Notification", "Series", "figure_text"]
+__all__ = ["Notification", "Series"]
+
+# How the semantic conventions call a share: https://opentelemetry.io/docs/specs/semconv/general/naming/
+_SHARES: Final = (".utilization", ".ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Notification:
         service: the service's name.
         host: the machine's name.
         pid: the process that says so. Each process watches its own metrics.
+        form: of the figure: ``level``, ``increase``, ``ratio`` or ``quantile``.
+        ended: while it goes on firing, those that it was told for the last time, and fires for no longer.
     """
 
     name: str
@@ -56,11 +61,13 @@ class Notification:
     service: str
     host: str
     pid: int
+    form: str
+    ended: tuple[Series, ...] = ()
 
     @property
     def summary(self) -> str:
         """One sentence."""
-        limit, value = figure_text(self.limit, self.unit), figure_text(self.value, self.unit)
+        limit, value = self.figure_text(self.limit), self.figure_text(self.value)
         if self.status == "resolved":
             return f"{self.name} is no longer above {limit} in {self.service}: it was {value}"
         return f"{self.name} is above {limit} in {self.service}: it is {value}"
@@ -71,16 +78,22 @@ class Notification:
         JSON has no infinity: a ratio of something to nothing is None.
         """
         found = asdict(self)
-        for figure in (found, *found["series"]):
+        for figure in (found, *found["series"], *found["ended"]):
             figure["value"] = figure["value"] if math.isfinite(figure["value"]) else None
         return {"summary": self.summary, **found}
 
+    def figure_text(self, value: float) -> str:
+        """A figure with its unit, for people."""
+        if self._is_share:
+            return f"{value * 100:.4g} %"
+        if self.unit == "By" and abs(value) >= 1e6:
+            return f"{value / 1e6:.6g} MB"
+        said = f"{value:.6g}"
+        return said if self.unit in ("", "1") or self.unit.startswith("{") else f"{said} {self.unit}"
 
-def figure_text(value: float, unit: str) -> str:
-    """A figure with its unit, for people."""
-    if unit == "1":
-        return f"{value * 100:.4g} %"
-    if unit == "By" and abs(value) >= 1e6:
-        return f"{value / 1e6:.6g} MB"
-    said = f"{value:.6g}"
-    return said if unit.startswith("{") or not unit else f"{said} {unit}"
+    @property
+    def _is_share(self) -> bool:
+        """Whether it is one of a whole. Of the unit 1 may also be a queue's length."""
+        if self.unit != "1" or self.form == "increase":
+            return False
+        return self.form == "ratio" or self.metric.endswith(_SHARES)

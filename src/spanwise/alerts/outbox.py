@@ -60,6 +60,7 @@ class Outbox:
         self._wait = wait or threading.Event().wait
         self._thread: threading.Thread | None = None
         self._complained = self._overran = False
+        self._ended = False
 
     def put(self, notification: Notification) -> None:
         """Takes a notification, if the handler is told of its severity. Never waits. Of one thread only."""
@@ -75,6 +76,12 @@ class Outbox:
             except RuntimeError:  # the interpreter shuts down
                 return
             self._thread = thread
+        self._wakeup.set()
+
+    def end(self) -> None:
+        """Ends the thread, after what it is telling just now. What waits is not told."""
+        self._ended = True
+        self._waiting.clear()
         self._wakeup.set()
 
     def _drop_oldest(self) -> None:
@@ -94,11 +101,15 @@ class Outbox:
 
     def _run(self) -> None:
         with suppressed():
-            while True:
+            while not self._ended:
                 self._wakeup.wait()
                 self._wakeup.clear()
                 while self._waiting:
-                    self.deliver(self._waiting.popleft())
+                    try:
+                        notification = self._waiting.popleft()
+                    except IndexError:  # dropped, or cleared, meanwhile
+                        break
+                    self.deliver(notification)
 
     def deliver(self, notification: Notification) -> None:
         """Tells the handler, again and again if need be. Never raises."""

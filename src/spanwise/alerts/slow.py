@@ -34,6 +34,8 @@ LINES: Final = 5
 
 # Rested between two looks at what ended: however many spans are slow, the thread wakes four times a second.
 _REST: Final = 0.25
+# Seconds that the end of the process waits for the last lines.
+_LONGEST_END: Final = 0.5
 # That many slow spans can end within it; what is beyond is counted, and the log tells of it.
 _MOST_WAITING: Final = 1_000
 _MOST_LINES: Final = 100
@@ -97,6 +99,8 @@ class SlowOperations:
         self._lock = threading.Lock()
         self._wakeup = threading.Event()
         self._ended = False
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def take(self, span: Any, verdict: Any) -> None:
         """Takes a span that has just ended, on its thread.
@@ -119,6 +123,7 @@ class SlowOperations:
             thread.start()
         except RuntimeError:
             return
+        self._thread = thread
 
     def after_fork(self) -> None:
         """In a forked child: nothing was slow yet, and it has a thread of its own."""
@@ -127,9 +132,12 @@ class SlowOperations:
         self.begin()
 
     def end(self) -> None:
-        """Ends the thread, once it has logged what waits."""
+        """Ends the thread, once it has logged what waits. Waits for it, but not for a handler that hangs."""
         self._ended = True
+        self._over.set()
         self._wakeup.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_LONGEST_END)
 
     def operations(self) -> list[SlowOperation]:
         """The newest and the slowest that were kept, the slowest first."""
@@ -141,12 +149,11 @@ class SlowOperations:
     def _run(self) -> None:
         # A handler of the application may send its lines somewhere: that is no operation of the application.
         with suppressed():
-            wakeup = self._wakeup
+            wakeup, over = self._wakeup, self._over
             while wakeup is self._wakeup and not self._ended:
                 wakeup.wait()
                 self._turn()
-                if not self._ended:
-                    time.sleep(_REST)
+                over.wait(_REST)
             self._turn()
 
     def _turn(self) -> None:

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
 from spanwise.context import attach_context, detach_context, get_context
+from spanwise.instrumentors._abandoned import end_abandoned, later, waiting
 from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.manual import steps
 from spanwise.manual.told import guarded, shown, tell, text
@@ -101,6 +102,8 @@ class Measured:
         if self._running:
             tell(f"a {self.what} was started that is under way; make one for each, or stop it first")
             return self
+        if waiting:
+            end_abandoned()  # this one's last run may wait there, and needs what is forgotten now
         self._reset()
         self._running = True
         guarded(f"start a {self.what}", self._begin)
@@ -231,10 +234,24 @@ class Measured:
         """The application raised this."""
         if not self._leaves(error):
             self._end(error, True)
-        elif self._running:
+        elif self._running and isinstance(error, GeneratorExit):
+            # Of a generator that was dropped, as a rule: this is a finalizer, which may run within the very
+            # lock that ending a span takes.
             self._running = False
             self._clock(False)
-            guarded(f"end a {self.what}", self._abandon)
+            (later if self._call is NO_CALL else self._call.drop)(self._left)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Ends it where it is under way: whoever asked for the next item went away."""
+        if self._running:
+            self._running = False
+            self._clock(False)
+            self._left()
+
+    def _left(self) -> None:
+        guarded(f"end a {self.what}", self._abandon)
 
     # -- decorator ----------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class Stream(Identified):
 
     def close(self) -> None:
         """Ends it where it is under way still: the receiver went away. Neither completed nor failed."""
-        self.raised(GeneratorExit())
+        self._leave()
 
     def _begin(self) -> None:
         attributes = {names.OPERATION_KIND: _NAME, names.STREAM_ID: self._id, **self._labels}

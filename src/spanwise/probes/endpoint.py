@@ -33,6 +33,7 @@ class HealthEndpoint:
         self._critical = critical
         self._until = 0.0
         self._answer: tuple[int, str] | None = None
+        self._pid = 0  # whose answer it is
 
     def answering(self, *, critical: int) -> HealthEndpoint:
         """Another endpoint, with another HTTP status where the health is critical: 200, for instance, where a
@@ -100,11 +101,15 @@ class HealthEndpoint:
 
     def _current(self) -> tuple[int, str]:
         """The answer, made at most once a second. Never raises."""
+        import os
         import time
 
-        now = time.monotonic()
+        now, pid = time.monotonic(), os.getpid()
         answer = self._answer
-        if answer is None or now >= self._until:
+        if answer is None or now >= self._until or pid != self._pid:
+            if pid != self._pid:
+                # A forked child's health is its own, and nobody in it has an answer before.
+                self._answer, self._pid = None, pid
             # First: whoever asks meanwhile is given the answer before. A lock could be held across a fork.
             self._until = now + _SECONDS
             self._answer = answer = self._made()

@@ -21,8 +21,9 @@ LONGEST_LINE: Final = 64 * 1024 * 1024
 _KIND_NUMBERS: Final = {f"SPAN_KIND_{kind.upper()}": number for number, kind in enumerate(KINDS)}
 _STATUS_NUMBERS: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 _UINT64: Final = 1 << 64
-# What a value of another type, or a key that is not there, raises.
-_WRONG: Final = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
+_INT64: Final = 1 << 63
+# What a value of another type, a number without an end (1e999), or a key that is not there raises.
+_WRONG: Final = (ValueError, TypeError, ArithmeticError, AttributeError, KeyError, RecursionError)
 
 
 def read_lines(stream: BinaryIO, file: str, losses: Losses) -> Iterator[Batch]:
@@ -121,7 +122,10 @@ def _value(value: Any) -> Any:
     if "stringValue" in value:
         return str(value["stringValue"])
     if "intValue" in value:
-        return int(value["intValue"])
+        number = int(value["intValue"])
+        if not -_INT64 <= number < _INT64:  # a quotient of it may be beyond what a float can hold
+            raise ValueError(f"{str(number)[:40]} has more than 64 bits")
+        return number
     if "boolValue" in value:
         return bool(value["boolValue"])
     if "doubleValue" in value:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spanwise import names
+from spanwise.labels import label_text
 from spanwise.replay.spans import KINDS, Span
 from spanwise.rules.model import Series
 
@@ -111,7 +112,7 @@ class Tally:
             value = attributes.get(key)
             if value is None and self.of_spans:
                 value = resource.get(key)
-            if _label(value) != wanted:
+            if label_text(value) != wanted:
                 return False
         if self.service is not None and service != self.service:
             return False
@@ -172,10 +173,3 @@ def tally(series: Series, resolution: int, dimensions: tuple[str, ...], beyond: 
         beyond,
         source.value,
     )
-
-
-def _label(value: object) -> str | None:
-    """An attribute's value as a label has it."""
-    if value.__class__ is str or value is None:
-        return value
-    return str(value).lower() if isinstance(value, bool) else str(value)

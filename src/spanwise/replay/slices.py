@@ -25,7 +25,7 @@ class Alert:
         service: whose measurements they are; empty where the spans name none.
         since, fired: nanoseconds since the epoch: when the condition began to hold, and when it had for long
             enough.
-        resolved: when it ceased to hold; None where it held at the last span.
+        resolved: when it had ceased to hold for as long; None where it fired at the last span.
         worst: the highest figure while it held: a share, a count; for a quantile, the share beyond the limit.
         budget: nanoseconds: the longer window over which too much of an objective's budget went; else 0.
     """
@@ -78,31 +78,40 @@ State: TypeAlias = tuple[int, int, int | None, float]
 
 
 def states(figures: Iterable[tuple[int, float | None]], step: int, hold: int, last: int) -> Iterator[State]:
-    """When an alert fires, and until when.
+    """When an alert fires, and until when: as the process and Prometheus hold it (alerts/states.py).
 
     Args:
         figures: (time, the figure where the condition holds) at each look that has anything to see.
         step: nanoseconds from one look to the next.
-        hold: nanoseconds for which the condition must hold.
+        hold: nanoseconds for which the condition must hold; and for which it must not, once it fires.
         last: when the last span ended: nothing is known after it.
     """
+    kept_for = -(-hold // step) * step  # there is no look between two
     since: int | None = None
     fired: int | None = None
-    previous: int | None = None
+    below: int | None = None  # the look since which the condition does not hold
+    previous = 0
     worst = 0.0
     for now, figure in figures:
         # Between two looks at which there is nothing to see, nothing holds.
-        gone = previous is not None and now - previous > step
-        if fired is not None and since is not None and (gone or figure is None):
-            yield since, fired, (previous + step if gone and previous is not None else now), worst
-        if gone or figure is None:
-            since = fired = None
-            worst = 0.0
+        if since is not None and below is None and now - previous > step:
+            below = previous + step
+        if figure is None and below is None:
+            below = now
+        if since is not None and below is not None:
+            end = below + kept_for
+            if fired is None or end < now or (end == now and figure is None):
+                if fired is not None:
+                    yield since, fired, end, worst
+                since = fired = None
+                worst = 0.0
         if figure is not None:
+            below = None
             since = now if since is None else since
             worst = max(worst, figure)
             if fired is None and now - since >= hold:
                 fired = now
         previous = now
-    if fired is not None and since is not None and previous is not None:
-        yield since, fired, (previous + step if previous + step <= last else None), worst
+    if fired is not None and since is not None:
+        end = (previous + step if below is None else below) + kept_for
+        yield since, fired, (end if end <= last else None), worst

@@ -47,7 +47,7 @@ class Suggestions:
         self._of_rules: dict[str, Sketch] = {}
         self._of_operations: dict[tuple[str, Match], Sketch] = {}
         # The same by what a span has, without making a match of it each time.
-        self._memo: dict[tuple[str, int, object, str], Sketch] = {}
+        self._memo: dict[tuple[str, int, str | None, str], Sketch] = {}
         self._others = Sketch()
 
     def add(self, span: Span, rule: str) -> None:
@@ -57,15 +57,17 @@ class Suggestions:
         if sketch is None:
             sketch = self._of_rules[rule] = Sketch()
         sketch.add(duration)
-        key = (rule, span.kind, span.attributes.get(names.HTTP_ROUTE), span.name)
+        route = span.attributes.get(names.HTTP_ROUTE)
+        # A list or a map is no route, and no key of a dict either.
+        key = (rule, span.kind, route if isinstance(route, str) else None, span.name)
         operation = self._memo.get(key)
         if operation is None:
             operation = self._operation(*key)
         operation.add(duration)
 
-    def _operation(self, rule: str, kind: int, route: object, name: str) -> Sketch:
+    def _operation(self, rule: str, kind: int, route: str | None, name: str) -> Sketch:
         of_kind = KINDS[kind] if kind else None
-        if isinstance(route, str):
+        if route is not None:
             match = Match(of_kind, attributes=(AttributeMatch(names.HTTP_ROUTE, route),))
         else:
             match = Match(of_kind, name)

@@ -28,6 +28,7 @@ def notification() -> Callable[..., Notification]:
             "service": "shop",
             "host": "web-1",
             "pid": 7,
+            "form": "level",
         }
         return Notification(**{**given, **changes})
 

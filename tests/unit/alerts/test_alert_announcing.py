@@ -33,7 +33,7 @@ class Told:
             state.sample(self.now, {(("k", "a"),): value, (("k", "b"),): other})
         told = [
             f"{state.rule.severity} {status}"
-            for state, status, _, _ in self.announcing.sample(self.now, self.now + 1e9)
+            for state, status, _, _, _ in self.announcing.sample(self.now, self.now + 1e9)
         ]
         self.now += INTERVAL
         return told
@@ -88,7 +88,22 @@ def test_another_series_is_told_after_the_throttle() -> None:
     told = Told(WARNING)
     assert told.sample(6) == ["warning firing"]
     assert [told.sample(6, 7) for _ in range(10)] == [*([[]] * 9), ["warning firing"]]
-    assert [told.sample(6, 0) for _ in range(30)] == [[]] * 30  # fewer series are no news
+
+
+def test_a_series_that_ends_is_told_while_the_alert_goes_on() -> None:
+    a, b = (("k", "a"),), (("k", "b"),)
+    state = State(WARNING)
+    announcing = Announcing([state], ALERTING)
+    told = []
+    for number in range(60):
+        state.sample(number * INTERVAL, {a: 6.0 if number < 5 else 0.0, b: 7.0 if number < 35 else 0.0})
+        for _, status, series, _, ended in announcing.sample(number * INTERVAL, float(number)):
+            told.append((number, status, series, ended))
+    assert told == [
+        (0, "firing", {a: 6.0, b: 7.0}, {}),
+        (10, "firing", {b: 7.0}, {a: 6.0}),
+        (35, "resolved", {b: 7.0}, {}),
+    ]
 
 
 def test_since_when_it_fires_is_kept_until_it_is_resolved() -> None:
@@ -98,7 +113,7 @@ def test_since_when_it_fires_is_kept_until_it_is_resolved() -> None:
     for number in range(300):
         state.sample(number * INTERVAL, {(): 6.0 if 10 <= number < 260 else 0.0})
         told += [
-            (status, since) for _, status, _, since in announcing.sample(number * INTERVAL, float(number))
+            (status, since) for _, status, _, since, _ in announcing.sample(number * INTERVAL, float(number))
         ]
     assert told == [("firing", 10.0), ("firing", 10.0), ("firing", 10.0), ("resolved", 10.0)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import SpanKind
 
-from spanwise import names, on_alert
+from spanwise import names, off_alert, on_alert
 from spanwise.alerts import engine, listeners, shipped
 from spanwise.alerts.notification import Notification
 from spanwise.alerts.slow import SlowOperations
@@ -118,6 +119,32 @@ def test_a_function_that_raises_or_hangs_harms_nobody(until: Until, caplog: pyte
     process.sample(9e6)
     until(lambda: told and process.metrics()[_notified(broken.__qualname__, "failed")] == 1)
     assert "broken could not tell that memory is firing: RuntimeError: mine. It is given up" in caplog.text
+
+
+def test_a_function_can_be_taken_back_and_its_thread_ends(until: Until) -> None:
+    told: list[Notification] = []
+    kept: list[Notification] = []
+    threads = threading.active_count()
+    on_alert(told.append)
+    on_alert(kept.append)
+    process = Process()
+    process.sample(9e6)
+    until(lambda: told and kept)
+    off_alert(told.append)
+    off_alert(told.append)  # nothing more
+    process.sample(1e6)
+    until(lambda: len(kept) > 1 and threading.active_count() == threads + 1)
+    assert len(told) == 1
+    until(lambda: process.metrics()[_notified("list.append", "sent")] == 1 + len(kept))
+
+
+def test_functions_without_end_are_refused_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(40):
+        on_alert(lambda notification: None)
+    assert len(listeners.LISTENERS) == 32
+    assert (
+        "so test_functions_without_end_are_refused_with_a_word.<locals>.<lambda> is not told" in caplog.text
+    )
 
 
 def test_what_is_no_function_is_said_at_once() -> None:

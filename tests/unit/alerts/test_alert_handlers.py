@@ -98,14 +98,37 @@ def test_a_webhook_is_told_all(receiver: Receiver, notification: Make) -> None:
         "service": "shop",
         "host": "web-1",
         "pid": 7,
+        "form": "level",
+        "ended": [],
     }
 
 
+@pytest.mark.parametrize(
+    ("form", "metric", "unit", "text"),
+    [
+        ("level", "app.queue", "1", "is above 0.5 in shop: it is 10"),
+        ("increase", "app.ratio", "1", "is above 0.5 in shop: it is 10"),
+        ("level", "system.memory.utilization", "1", "is above 50 % in shop: it is 1000 %"),
+        ("quantile", "stream.buffer.ratio", "1", "is above 50 % in shop: it is 1000 %"),
+        ("ratio", "app.queue", "1", "is above 50 % in shop: it is 1000 %"),
+        ("level", "app.age", "s", "is above 0.5 s in shop: it is 10 s"),
+        ("level", "app.queue", "{item}", "is above 0.5 in shop: it is 10"),
+    ],
+)
+def test_only_a_share_is_told_in_percent(
+    notification: Make, form: str, metric: str, unit: str, text: str
+) -> None:
+    told = notification(name="it", form=form, metric=metric, unit=unit, limit=0.5, value=10.0)
+    assert told.summary == f"it {text}"
+
+
 def test_an_infinite_ratio_is_null_in_json(receiver: Receiver, notification: Make) -> None:
-    told = notification(value=math.inf, unit="1", series=(Series({}, math.inf),))
+    infinite = (Series({}, math.inf),)
+    told = notification(value=math.inf, unit="1", series=infinite, ended=infinite)
     webhook.webhook(Handler("ops", "webhook", receiver.url))(told)
     ((_, body, _),) = receiver.told
     assert (body["value"], body["series"]) == (None, [{"attributes": {}, "value": None}])
+    assert body["ended"] == body["series"]
 
 
 def test_slack_gets_a_text_in_which_nothing_is_markup(receiver: Receiver, notification: Make) -> None:

@@ -226,6 +226,38 @@ def test_a_forked_child_begins_with_none(until: Until, lines: list[str]) -> None
     assert [each.duration for each in process.slow.operations()] == [7.0]
 
 
+def test_what_was_slow_just_before_the_end_is_logged(until: Until, lines: list[str]) -> None:
+    process = Process()
+    process.slow.begin()
+    process.span(6_000)
+    until(lambda: lines)
+    process.span(7_000)  # while the thread rests
+    process.slow.end()
+    assert ["took 7.000 s" in line for line in lines] == [False, True]
+
+
+def test_a_logging_handler_that_hangs_does_not_hold_up_the_end(until: Until) -> None:
+    process, go_on, called = Process(), threading.Event(), threading.Event()
+
+    class Hangs(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            called.set()
+            return go_on.wait(20)
+
+    hangs = Hangs()
+    logging.getLogger("spanwise.slow").addFilter(hangs)
+    process.slow.begin()
+    process.span(6_000)
+    assert called.wait(20)
+    process.slow.end()
+    thread = process.slow._thread
+    assert thread is not None
+    assert thread.is_alive()
+    go_on.set()
+    until(lambda: not thread.is_alive())
+    logging.getLogger("spanwise.slow").removeFilter(hangs)
+
+
 def test_the_thread_ends_when_told(until: Until) -> None:
     process = Process()
     before = threading.active_count()

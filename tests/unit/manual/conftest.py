@@ -64,5 +64,6 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Observed]:
     monkeypatch.setattr(parts, "_made", made.parts)
     monkeypatch.setattr(told, "_told", set())
     yield made
+    _call.end_abandoned()  # else what this test dropped is ended in the next one
     made.tracer_provider.shutdown()
     made.meter_provider.shutdown()

@@ -211,6 +211,33 @@ def test_a_generator_that_is_closed_early_is_no_failure(observed: Any) -> None:
     assert observed.span().status.status_code is StatusCode.UNSET
 
 
+@pytest.mark.parametrize("faces", [(spanwise.operation("talk"),), (spanwise.stream("s"),)])
+def test_a_generator_that_is_dropped_ends_nothing_within_the_finalizer(observed: Any, faces: Any) -> None:
+    """A finalizer may run while this very thread holds the lock of the processor, or of an instrument."""
+    (face,) = faces
+    generator = face(talk)(["a", "b"])
+    next(generator)
+    del generator
+    assert observed._exporter.get_finished_spans() == ()
+    assert observed.span().status.status_code is StatusCode.UNSET
+
+
+def test_one_that_was_left_can_be_entered_again_at_once(observed: Any) -> None:
+    face = spanwise.operation("talk")
+
+    def within() -> Iterator[int]:
+        with face:
+            yield 1
+
+    for _ in range(2):
+        left = within()
+        next(left)
+        left.close()
+    with face:
+        pass
+    assert [span.status.status_code for span in observed.spans()] == [StatusCode.UNSET] * 3
+
+
 def test_what_is_closed_cleans_up_within_its_span() -> None:
     cleaned: list[str] = []
 

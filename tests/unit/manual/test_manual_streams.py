@@ -74,6 +74,7 @@ def test_a_receiver_that_goes_away_is_neither(observed: Any) -> None:
     next(left)
     left.close()
     spanwise.stream("b").start().close()
+    assert len(observed._exporter.get_finished_spans()) == 2, "close() ends it there and then"
     ended = spanwise.stream("c").start()
     ended.stop()
     ended.close()

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
+from spanwise.meters import total
 from spanwise.meters.history import Growth, History, Watch
 
 ALL: Watch = ("events", ())
@@ -70,6 +72,24 @@ def test_attributes_are_compared_as_prometheus_has_them() -> None:
     process.events.add(8, {"code": 500})
     process.sample()
     assert process.history.growth(numbered) == Growth(1, 1)
+
+
+def test_no_label_and_an_empty_one_are_the_same_as_to_prometheus() -> None:
+    untiered: Watch = ("level", (("tier", ""),))
+    process = Process(10, untiered)
+    process.level.add(1, {"route": "/a"})
+    process.level.add(2, {"tier": ""})
+    process.level.add(4, {"tier": "gold"})
+    process.sample()
+    assert sorted(value for _, value in process.history.levels(untiered)) == [1, 2]
+
+
+def test_a_whole_number_is_the_same_with_and_without_a_point() -> None:
+    whole: Watch = ("level", (("x", "1"),))
+    process = Process(10, whole)
+    process.level.add(3, {"x": 1.0})
+    process.sample()
+    assert process.history.levels(whole) == [({"x": 1.0}, 3)]
 
 
 def test_a_histogram_s_growth_has_its_buckets() -> None:
@@ -156,7 +176,8 @@ def test_the_oldest_samples_make_room_and_the_totals_stay() -> None:
     assert history.since(100) == 16
     assert history.growth(ALL) == Growth(20, 20)
     assert history.growth(ALL, 3) == Growth(3, 3)
-    assert history.growth(ALL, 100) == Growth(4, 4)  # what is kept reaches back four seconds
+    assert history.growth(ALL, 5) == Growth(5, 5)  # from the sample before the five
+    assert history.growth(ALL, 100) == Growth(5, 5)  # what is kept reaches back no further
     assert history.past(LEVEL) == [({}, [(n, n) for n in (16, 17, 18, 19, 20)])]
 
 
@@ -193,25 +214,69 @@ def test_the_same_metric_of_two_scopes_is_summed() -> None:
     assert process.history.growth(ALL) == Growth(3, 3)
 
 
-def test_a_counter_that_falls_has_begun_anew() -> None:
-    """An observed set that is no longer there takes its count from the sum; nothing was undone."""
-    reader, counts = InMemoryMetricReader(), {"a": 5, "b": 7}
+class Observed:
+    """An observable counter whose sets come and go."""
 
-    def observe(_: Any) -> Any:
-        from opentelemetry.metrics import Observation
+    def __init__(self) -> None:
+        self.reader = InMemoryMetricReader()
+        self.counts: dict[str, int] = {}
+        meter = MeterProvider([self.reader], shutdown_on_exit=False).get_meter("app")
+        meter.create_observable_counter("events", [self._observe])
+        self.history = History(1000, (ALL,))
+        self.now = 0
 
-        return [Observation(count, {"device": name}) for name, count in counts.items()]
+    def _observe(self, _: Any) -> list[Observation]:
+        return [Observation(count, {"device": name}) for name, count in self.counts.items()]
 
-    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("app")
-    meter.create_observable_counter("events", [observe])
-    history = History(10, (ALL,))
-    history.take(reader.get_metrics_data(), 1.0)
-    del counts["b"]
-    history.take(reader.get_metrics_data(), 2.0)
-    counts["a"] = 9
-    history.take(reader.get_metrics_data(), 3.0)
-    assert history.growth(ALL) == Growth(16, 16)
-    assert history.growth(ALL, 1) == Growth(4, 4)
+    def sample(self, **counts: int) -> None:
+        self.counts = counts
+        self.now += 1
+        self.history.take(self.reader.get_metrics_data(), self.now)
+
+
+def test_a_set_that_goes_does_not_hide_what_the_others_grow() -> None:
+    observed = Observed()
+    observed.sample(a=100, b=0)
+    observed.sample(b=60)
+    observed.sample(b=90)
+    assert observed.history.growth(ALL, 2) == Growth(90, 90)
+    observed.sample(a=100, b=90)
+    assert observed.history.growth(ALL, 1) == Growth(0, 0), "it comes back with what it had"
+    observed.sample(a=103, b=90)
+    assert observed.history.growth(ALL) == Growth(193, 193)
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=4), min_size=1, max_size=12)
+)
+@settings(deadline=None)
+def test_the_growth_is_that_of_each_set(grown: list[dict[str, int]]) -> None:
+    observed, counts = Observed(), dict.fromkeys("abcd", 0)
+    for growth in grown:
+        for name, more in growth.items():
+            counts[name] += more
+        observed.sample(**{name: counts[name] for name in growth})
+    found = observed.history.growth(ALL)
+    assert (found.total if found else 0) == sum(counts.values())
+
+
+def test_a_set_that_falls_grew_by_nothing() -> None:
+    observed = Observed()
+    observed.sample(a=5, b=7)
+    observed.sample(a=3, b=7)
+    observed.sample(a=4, b=7)
+    assert observed.history.growth(ALL) == Growth(13, 13)
+
+
+def test_sets_beyond_the_bound_are_counted_as_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(total, "SETS_MOST", 1)
+    observed = Observed()
+    observed.sample(a=1, b=2, c=3)
+    observed.sample(a=2, b=3, c=4)
+    observed.sample(b=4, c=4)
+    assert observed.history.growth(ALL) == Growth(10, 10)
+    (kept,) = observed.history._totals.values()
+    assert len(kept._last) == 1
 
 
 def test_of_an_exponential_histogram_sum_and_count_are_kept() -> None:
@@ -315,8 +380,8 @@ def test_growth_is_that_of_the_samples_kept(steps: list[tuple[int, bool]], windo
             kept.pop()
         kept.append((process.now, total))
         last_kept = keep
-    held = kept[-samples:]
+    held = kept[-samples - 1 :]
     inside = [value for time, value in held if time <= process.now - window]
-    base = inside[-1] if inside else (held[0][1] if len(held) == samples else 0)
+    base = inside[-1] if inside else (held[0][1] if len(held) > samples else 0)
     assert process.history.growth(ALL, window) == Growth(total - base, total - base)
     assert process.history.growth(ALL) == Growth(total, total)

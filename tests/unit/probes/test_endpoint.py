@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,27 @@ def test_a_flood_asks_once_a_second(health: list[Any], monkeypatch: pytest.Monke
     health[0] = Health("healthy")
     assert endpoint()[1] == 200
     assert len(health) == 3
+
+
+def test_a_forked_child_does_not_answer_with_its_parent_s_health(
+    health: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 100.0)
+    endpoint = HealthEndpoint()
+    assert endpoint()[1] == 503
+    health[0] = Health("unknown")
+    assert endpoint()[1] == 503
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(write, str(endpoint()[1]).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with open(read, "rb") as answer:
+        assert answer.read() == b"200"
 
 
 def test_a_fault_is_unknown_and_no_error(health: list[Any]) -> None:

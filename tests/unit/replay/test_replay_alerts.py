@@ -94,7 +94,7 @@ def test_a_ratio_fires_at_the_look_that_sees_it_and_resolves_when_it_leaves_the_
 def test_for_delays_and_a_shorter_breach_says_nothing() -> None:
     spans = [span(after, ERROR if 100 < after <= 160 else 0) for after in range(1, 400)]
     (alert,) = alerts(ratio(window=15, hold=30), spans)
-    assert times(alert) == (120, 150, 180)
+    assert times(alert) == (120, 150, 210)  # the look at 180 is the first below
     assert alerts(ratio(window=15, hold=60), spans) == []
 
 
@@ -127,6 +127,12 @@ def test_a_quantile_is_above_where_more_than_the_rest_are(slow: int, fires: bool
     spans = [span(1, took=2.000000001) for _ in range(slow)] + [span(1, took=2) for _ in range(100 - slow)]
     assert bool(alerts(quantile(2.0, 0.5), spans)) == fires
     assert not alerts(quantile(2.0, 0.5, minimum=101), spans)
+
+
+def test_an_attribute_that_is_not_there_is_an_empty_label() -> None:
+    unrouted = increase(0, series=calls(((names.HTTP_ROUTE, ""),)))
+    assert len(alerts(unrouted, [span(1)])) == 1
+    assert alerts(unrouted, [span(1, attributes={names.HTTP_ROUTE: "/a"})]) == []
 
 
 def test_services_are_watched_each_on_its_own() -> None:
@@ -247,7 +253,7 @@ def plainly(rule: MetricRule, spans: list[Span]) -> list[tuple[int, int, int | N
     """since, fired, resolved: every look, one after the other, over all spans."""
     last = max(each.end for each in spans)
     found: list[tuple[int, int, int | None]] = []
-    since = fired = None
+    since = fired = below = None
     look = min(each.end for each in spans) // STEP * STEP
     while look < last + STEP:
         seen = [each for each in spans if look - rule.window < each.end <= look]
@@ -260,12 +266,15 @@ def plainly(rule: MetricRule, spans: list[Span]) -> list[tuple[int, int, int | N
             within = sum((each.end - each.start) / S <= rule.limit for each in seen)
             holds = bool(seen) and len(seen) >= rule.minimum and within < (rule.quantile or 0) * len(seen)
         if holds:
+            below = None
             since = look if since is None else since
             fired = look if fired is None and look - since >= rule.hold else fired
         else:
-            if fired is not None and since is not None:
-                found.append((since, fired, look))
-            since = fired = None
+            below = look if below is None else below
+            if fired is None or look - below >= rule.hold:
+                if fired is not None and since is not None:
+                    found.append((since, fired, look))
+                since = fired = None
         look += STEP
     if fired is not None and since is not None:
         found.append((since, fired, None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -249,7 +250,10 @@ WRONG: list[dict[str, Any]] = [
     {"name": 5},
     {"startTimeUnixNano": "-1"},
     {"endTimeUnixNano": str(2**64)},
+    {"startTimeUnixNano": math.inf},  # written as 1e999 by others
     {"attributes": [{"value": {"intValue": "1"}}]},
+    {"attributes": [{"key": "a", "value": {"intValue": str(2**63)}}]},
+    {"attributes": [{"key": "a", "value": {"intValue": math.inf}}]},
     {"attributes": [{"key": "a", "value": {"intValue": "much"}}]},
     {"attributes": 7},
     {"kind": [1]},

@@ -53,6 +53,14 @@ def test_fewer_spans_than_p99_needs_give_a_note() -> None:
     assert suggested(made)["auth"].good == 1.2 * MS
 
 
+def test_a_route_that_is_no_text_is_none() -> None:
+    made = Suggestions(SHIPPED, SHIPPED)
+    for route in (({"values": []},), ["/shop"], 5):
+        for _ in range(FEWEST):
+            made.add(span(MS, "GET /shop", **{names.HTTP_ROUTE: route}), "auth")
+    assert f"# {3 * FEWEST} spans" in made.text()
+
+
 def test_equal_durations_give_limits_that_rise() -> None:
     made = Suggestions(SHIPPED, SHIPPED)
     for _ in range(FEWEST):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from spanwise.alerts.handlers.post import address, post
-from spanwise.alerts.notification import Notification, figure_text
+from spanwise.alerts.notification import Notification
 from spanwise.rules.alerting import Handler
 
 __all__ = ["body", "slack"]
@@ -31,7 +31,7 @@ def body(notification: Notification) -> dict[str, Any]:
     for each in notification.series[:_MOST_SERIES]:
         if each.attributes:
             labels = ", ".join(f"{key}={value}" for key, value in each.attributes.items())
-            lines.append(_plain(f"{labels}: {figure_text(each.value, notification.unit)}"))
+            lines.append(_plain(f"{labels}: {notification.figure_text(each.value)}"))
     return {"text": "\n".join(lines)}
 
 
