@@ -26,6 +26,7 @@ from spanwise.encode.memo import Memo
 from spanwise.encode.pairs import integer, pair
 from spanwise.encode.varint import varint
 from spanwise.encode.wire import double, nested, repeated, utf8
+from spanwise.fixed import Fixed
 
 __all__ = [
     "MAX_DEPTH",
@@ -144,7 +145,15 @@ def encode_attributes(tag: bytes, attributes: Mapping[str, Any] | None) -> bytes
     try:
         # Only a plain dict is quick to walk. The SDK's own mapping takes a lock and a call a key,
         # unless it is copied, which it does in one go.
-        plain = attributes if type(attributes) is dict else _plain(attributes)
+        if type(attributes) is dict:
+            plain = attributes
+        elif type(attributes) is Fixed:
+            if attributes.tag == tag:
+                return attributes.encoded
+            attributes.encoded, attributes.tag = encode_attributes(tag, dict(attributes)), tag
+            return attributes.encoded
+        else:
+            plain = _plain(attributes)
         if not plain:
             return b""
         return tag + tag.join([_KINDS[type(value)][key][value] for key, value in plain.items()])

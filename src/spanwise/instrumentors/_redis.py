@@ -14,6 +14,7 @@ from typing import Any, Final
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
+from spanwise.fixed import Fixed
 from spanwise.instrumentors._database import Conventions
 from spanwise.privacy.redis import Command, describe
 
@@ -261,7 +262,7 @@ class Target:
             attributes.update(self._old_place())
             attributes.update(old)
             attributes[names.OLD_DB_STATEMENT] = text
-        return Described(name or _SYSTEM, attributes, shown)
+        return Described(name or _SYSTEM, Fixed(attributes), shown)
 
 
 def _described(memo: dict[Key, Command], arguments: Sequence[Any]) -> Command:

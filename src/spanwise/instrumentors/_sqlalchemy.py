@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
+from spanwise.fixed import Fixed
 from spanwise.instrumentors._database import Conventions
 from spanwise.privacy.sql import collapse, describe
 
@@ -171,7 +172,7 @@ def _described(target: Target, statement: str, batch: bool) -> Described:
     name = summary or operation or target.system
     returns = found.operation.upper() in _RETURNING or _RETURNING_CLAUSE.search(found.text) is not None
     counts_rows = returns and not batch and target.conventions.stable and target.system in _COUNTING
-    return Described(name, attributes, labels, found.text, _repeated(found.text, name), counts_rows)
+    return Described(name, Fixed(attributes), labels, found.text, _repeated(found.text, name), counts_rows)
 
 
 def target_of(conn: Connection, cursor: Any, chosen: Conventions) -> Target:

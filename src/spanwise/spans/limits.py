@@ -14,6 +14,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.util.types import AnyValue, Attributes
 
+from spanwise.fixed import Fixed
 from spanwise.spans.faults import failed, printable
 from spanwise.spans.sdk_shape import bounded_over, freeze, set_items
 
@@ -51,9 +52,18 @@ class AttributeRules:
         return type(value) in self.plain
 
     def plain_copy(self, attributes: Mapping[str, AnyValue]) -> dict[str, AnyValue] | None:
-        """A copy of the attributes where nothing needs cleaning and all have room, else None."""
+        """A copy of the attributes where nothing needs cleaning and all have room, else None.
+
+        Fixed ones are no copy: whoever writes to them takes one (`FixedError`).
+        """
         if type(attributes) is not dict:
-            return None
+            if type(attributes) is not Fixed:
+                return None
+            if attributes.checked is not self:
+                if self.plain_copy(dict(attributes)) is None:
+                    return None
+                attributes.checked = self
+            return attributes
         # The copy first: the caller's dict may change in another thread while it's looked through.
         copy = attributes.copy()
         if len(copy) > self.room:

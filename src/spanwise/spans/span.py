@@ -28,6 +28,7 @@ from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, Tra
 from opentelemetry.util.types import AnyValue, Attributes
 
 from spanwise import names
+from spanwise.fixed import Fixed, FixedError
 from spanwise.spans.details import ENDED, SpanDetails
 from spanwise.spans.faults import failed, told
 from spanwise.spans.handover import UNSET, hand_over
@@ -101,18 +102,27 @@ class Span(SpanDetails):
         live = self._live
         shared = self._shared
         if type(key) is str and type(value) in shared.plain and len(live) < shared.room and key:
-            if key in live:
-                # Setting a key again makes it the youngest: the oldest is evicted first.
-                if self._end_time is None:
-                    del live[key]
+            try:
+                if key in live:
+                    # Setting a key again makes it the youngest: the oldest is evicted first.
+                    if self._end_time is None:
+                        del live[key]
+                        live[key] = value
+                        return
+                elif self._end_time is None:
                     live[key] = value
                     return
-            elif self._end_time is None:
-                live[key] = value
-                return
+            except FixedError:
+                self._own()
         self._set_one(key, value)
 
+    def _own(self) -> None:
+        """Has attributes of its own, to write to."""
+        if type(self._live) is Fixed:
+            self._live = dict(self._live)
+
     def _set_one(self, key: str, value: AnyValue) -> None:
+        self._own()
         # This order counts: what `end` puts in place afterwards must not be written to.
         live = self._live
         view = self._attributes
@@ -138,6 +148,7 @@ class Span(SpanDetails):
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
         new = self._shared.rules.plain_copy(attributes)
         if new is not None:
+            self._own()
             live = self._live
             room = self._shared.rules.room
             if len(live) + len(new) <= room and live.keys().isdisjoint(new) and self._end_time is None:
@@ -153,6 +164,7 @@ class Span(SpanDetails):
     def _attributes(self) -> Any:
         view = self._view
         if view is None:
+            self._own()
             # setdefault: two threads that come here together get the same view.
             view = self.__dict__.setdefault("_view", self._shared.rules.over(self._live))
             if self._end_time is not None:
@@ -285,6 +297,7 @@ class Span(SpanDetails):
                 names.RATING_RULE: result.rule,
                 names.RATING_LIMIT: result.limit,
             }
+            self._own()
             # By the rules of any attribute, limits included; then frozen again.
             view = self._shared.rules.over(self._live)
             view.dropped = self.dropped_attributes
