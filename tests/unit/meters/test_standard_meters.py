@@ -140,7 +140,8 @@ def test_the_garbage_collector(collecting: Any) -> None:
         sum(v for _, v in after[names.GC_COLLECTED.name])
         >= sum(v for _, v in before[names.GC_COLLECTED.name]) + 1000
     )
-    assert of_oldest(before, names.GC_PAUSE) < of_oldest(after, names.GC_PAUSE) < 60
+    # The process's, however long it has run.
+    assert 0 < of_oldest(after, names.GC_PAUSE) - of_oldest(before, names.GC_PAUSE) < 60
     assert len(after[names.GC_UNCOLLECTABLE.name]) == 3
 
 
