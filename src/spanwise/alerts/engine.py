@@ -146,7 +146,7 @@ class Alerts:
             severity=rule.severity,
             status=status,
             metric=rule.series.metric,
-            unit="1" if rule.form == "ratio" else rule.series.unit,
+            unit=rule.unit,
             limit=rule.limit,
             value=found[0].value,
             since=since,

@@ -11,6 +11,7 @@ from typing import Any, Final
 from spanwise.alerts.notification import Notification
 from spanwise.context import suppressed
 from spanwise.rules.alerting import SEVERITIES
+from spanwise.threads import started
 
 __all__ = ["Outbox", "TryAgain"]
 
@@ -70,12 +71,9 @@ class Outbox:
             self._drop_oldest()
         self._waiting.append(notification)
         if self._thread is None:
-            thread = threading.Thread(target=self._run, name=f"spanwise-alerts-{self.name}", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter shuts down
+            self._thread = started(self._run, f"spanwise-alerts-{self.name}")
+            if self._thread is None:
                 return
-            self._thread = thread
         self._wakeup.set()
 
     def end(self) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spanwise import names
 from spanwise.context import suppressed
+from spanwise.threads import started
 
 if TYPE_CHECKING:
     from spanwise.alerts.operation import SlowOperation
@@ -118,12 +119,7 @@ class SlowOperations:
 
     def begin(self) -> None:
         """Starts the thread. At interpreter shutdown, when none can start, does nothing."""
-        thread = threading.Thread(target=self._run, name="spanwise-slow", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return
-        self._thread = thread
+        self._thread = started(self._run, "spanwise-slow")
 
     def after_fork(self) -> None:
         """In a forked child: nothing was slow yet, and it has a thread of its own."""

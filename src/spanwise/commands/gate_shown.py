@@ -12,6 +12,7 @@ from rich.text import Text
 from spanwise.gate.gate import Verdict
 from spanwise.gate.judge import Finding
 from spanwise.gate.questions import Scope
+from spanwise.shown import printable
 from spanwise.thresholds.describe import amount
 
 __all__ = ["show"]
@@ -53,7 +54,7 @@ def show(verdict: Verdict, scope: Scope) -> None:
 def _row(finding: Finding) -> list[Any]:
     rule = finding.question.rule
     _, style = _SAID[finding.verdict]
-    labels = ", ".join(f"{key}={_printable(value)}" for key, value in sorted(finding.labels.items()))
+    labels = ", ".join(f"{key}={printable(value)}" for key, value in sorted(finding.labels.items()))
     hold = f" of {rule.hold / 1e9:g} s" if rule.hold else ""
     return [
         Text(f"{rule.name} ({'trigger' if finding.question.trigger else rule.severity})"),
@@ -64,7 +65,3 @@ def _row(finding: Finding) -> list[Any]:
         # What a label says is data, not markup.
         Text(finding.reason or labels),
     ]
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

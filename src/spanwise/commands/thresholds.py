@@ -11,6 +11,7 @@ from spanwise import sources
 from spanwise.commands.chosen import PROFILE_HELP, THRESHOLDS_HELP, chosen
 from spanwise.commands.replay import replay
 from spanwise.errors import ThresholdsError
+from spanwise.shown import printable
 from spanwise.thresholds.load import load
 from spanwise.thresholds.model import Entry
 
@@ -62,15 +63,10 @@ def show(file: Path | None, profile: str | None) -> None:
     for entry in found.entries:
         click.echo(f"{entry.name}  ({entry.kind.replace('_', ' ')})" if entry.place else entry.name)
         width = max(len(key) for key in entry.written)
-        texts = {key: _printable(text) for key, text in entry.written.items()}
+        texts = {key: printable(text) for key, text in entry.written.items()}
         longest = max(map(len, texts.values()))
         for key, text in texts.items():
             click.echo(f"  {key:<{width}}  {text:<{min(longest, 40)}}  {entry.places[key]}")
-
-
-def _printable(text: str) -> str:
-    """The text without what a terminal would act upon."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 @thresholds.command()

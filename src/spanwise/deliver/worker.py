@@ -13,6 +13,7 @@ from typing import Any
 from spanwise.context import suppressed
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.source import WHAT
+from spanwise.threads import started
 
 __all__ = ["Worker"]
 
@@ -51,12 +52,7 @@ class Worker:
         with self._idle:
             if self._closed or (self._thread is not None and self._thread.is_alive()):
                 return
-            thread = threading.Thread(target=self._run, name="spanwise-delivery", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                return
-            self._thread = thread
+            self._thread = started(self._run, "spanwise-delivery")
 
     def wake(self) -> None:
         """Has the thread look at its channels now."""

@@ -120,7 +120,7 @@ def _row(finding: Finding) -> dict[str, Any]:
         "trigger": finding.question.trigger,
         "figure": _plain(finding.figure),
         "limit": rule.limit,
-        "unit": "1" if rule.form == "ratio" else rule.series.unit,
+        "unit": rule.unit,
         "form": rule.form,
         "above_seconds": finding.seconds,
         "for_seconds": rule.hold / 1e9,

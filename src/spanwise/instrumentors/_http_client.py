@@ -27,9 +27,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from opentelemetry.metrics import get_meter
 from opentelemetry.propagators.textmap import Setter, default_setter
-from opentelemetry.trace import get_tracer
 
 from spanwise import names
 from spanwise.context import HTTP_SUPPRESSION_KEY, get_context
@@ -44,12 +42,12 @@ from spanwise.instrumentors._http import (
 )
 from spanwise.instrumentors._http_exchange import Answer, Exchange, Hook
 from spanwise.instrumentors._outgoing import Outgoing
+from spanwise.instrumentors._scope import scope_of
 from spanwise.instruments import make
 from spanwise.privacy.url import redact_url
 
 __all__ = ["Answer", "Client", "Exchange"]
 
-_SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _ORIGIN: Final = re.compile(r"(https?)://([A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?(?=[/?#]|$)")
 
 
@@ -76,8 +74,7 @@ class Client:
         carries: str = "",
         setter: Setter[Any] = default_setter,
     ) -> None:
-        meter = get_meter(scope, meter_provider=options.get("meter_provider"), schema_url=_SCHEMA)
-        tracer = get_tracer(scope, tracer_provider=options.get("tracer_provider"), schema_url=_SCHEMA)
+        tracer, meter = scope_of(scope, options)
         duration = names.HTTP_CLIENT_REQUEST_DURATION
         boundaries = options.get("duration_histogram_boundaries")
         if boundaries:

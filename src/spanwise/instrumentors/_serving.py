@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from opentelemetry.metrics import get_meter
-from opentelemetry.trace import SpanKind, get_tracer
+from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
@@ -20,13 +19,13 @@ from spanwise.instrumentors._carrier import Incoming, tell
 from spanwise.instrumentors._failure import type_name
 from spanwise.instrumentors._http import captured_headers, excluded_urls, length_of
 from spanwise.instrumentors._request import Request
+from spanwise.instrumentors._scope import scope_of
 from spanwise.instrumentors._wsgi import Described, full_url, headers_of, request_of
 from spanwise.instruments import make
 from spanwise.meters.resident import resident_bytes
 
 __all__ = ["Observation", "Serving"]
 
-_SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _HELD_AS: Final = "spanwise.request"
 _OF_ACTIVE: Final = (names.HTTP_REQUEST_METHOD, names.URL_SCHEME)
 
@@ -51,8 +50,7 @@ class Observation:
         route: Callable[[Mapping[str, Any]], str | None],
         options: Mapping[str, Any],
     ) -> None:
-        meter = get_meter(scope, meter_provider=options.get("meter_provider"), schema_url=_SCHEMA)
-        tracer = get_tracer(scope, tracer_provider=options.get("tracer_provider"), schema_url=_SCHEMA)
+        tracer, meter = scope_of(scope, options)
 
         self.calls = Calls(framework, tracer, make(meter, names.HTTP_SERVER_REQUEST_DURATION))
         self.route = route
@@ -155,6 +153,7 @@ class Serving:
     """
 
     __slots__ = (
+        "_active",
         "_around",
         "_ended",
         "_environ",
@@ -191,6 +190,7 @@ class Serving:
         self.status = 0
         self.size: int | None = None
         self.streamed = False
+        self._active = {name: self._labels[name] for name in _OF_ACTIVE}
         self._count(1)
         self._resident = 0 if observation.memory is None else resident_bytes()
 
@@ -201,7 +201,7 @@ class Serving:
 
     def _count(self, more: int) -> None:
         if self._around is None:
-            self._observation.active.add(more, {name: self._labels[name] for name in _OF_ACTIVE})
+            self._observation.active.add(more, self._active)
 
     def raised(self, error: BaseException | None) -> None:
         """Takes note of what the application raised, while its request is still at hand."""

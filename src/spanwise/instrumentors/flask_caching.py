@@ -18,8 +18,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
-from opentelemetry.metrics import get_meter
-from opentelemetry.trace import SpanKind, get_tracer
+from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
@@ -27,6 +26,7 @@ from spanwise.instrumentors._cache_calls import CacheCalls, Outcomes, Target
 from spanwise.instrumentors._call import Calls
 from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
+from spanwise.instrumentors._scope import scope_of
 from spanwise.instruments import make
 from spanwise.meters.cache import (
     ABSENT,
@@ -44,7 +44,6 @@ from spanwise.meters.cache import (
 
 __all__ = ["FlaskCachingInstrumentor"]
 
-_SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _SYSTEM: Final = "flask_caching"
 _MOST_CLASSES: Final = 64  # of back ends; an application has one or two
 
@@ -72,8 +71,7 @@ class _Observing:
     """One `instrument()`."""
 
     def __init__(self, options: Named) -> None:
-        tracer = get_tracer(__name__, tracer_provider=options.get("tracer_provider"), schema_url=_SCHEMA)
-        meter = get_meter(__name__, meter_provider=options.get("meter_provider"), schema_url=_SCHEMA)
+        tracer, meter = scope_of(__name__, options)
         self.calls = Calls("flask_caching", tracer, make(meter, names.DB_CLIENT_OPERATION_DURATION))
         self._caches = caches_of(options.get("meter_provider"))
         self._spans = bool(options.get("cache_spans"))

@@ -7,10 +7,7 @@ here: its classes are instrumented when the application imports it.
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from opentelemetry.metrics import get_meter
-from opentelemetry.trace import get_tracer
+from typing import Any
 
 from spanwise import names
 from spanwise.instrumentors._base import Instrumentor
@@ -21,11 +18,10 @@ from spanwise.instrumentors._redis_answer import Answers, Targets
 from spanwise.instrumentors._redis_info import Servers, servers_of
 from spanwise.instrumentors._redis_observer import Observer
 from spanwise.instrumentors._redis_shape import Patches
+from spanwise.instrumentors._scope import scope_of
 from spanwise.instruments import make
 
 __all__ = ["RedisInstrumentor"]
-
-_SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 
 
 class RedisInstrumentor(Instrumentor):
@@ -47,8 +43,7 @@ class RedisInstrumentor(Instrumentor):
     _patches: Patches | None = None
 
     def _instrument(self, **kwargs: Any) -> None:
-        tracer = get_tracer(__name__, tracer_provider=kwargs.get("tracer_provider"), schema_url=_SCHEMA)
-        meter = get_meter(__name__, meter_provider=kwargs.get("meter_provider"), schema_url=_SCHEMA)
+        tracer, meter = scope_of(__name__, kwargs)
         calls = Calls("redis", tracer, make(meter, names.DB_CLIENT_OPERATION_DURATION))
         self._servers = None
         if kwargs.get("info", True):

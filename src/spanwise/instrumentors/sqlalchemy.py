@@ -13,9 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.metrics import get_meter
-from opentelemetry.trace import get_tracer
-
 from spanwise import names
 from spanwise.context import REQUEST_KEY
 from spanwise.instrumentors._base import Instrumentor
@@ -25,6 +22,7 @@ from spanwise.instrumentors._database import Conventions, conventions
 from spanwise.instrumentors._failure import message_of
 from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._request import request_of
+from spanwise.instrumentors._scope import scope_of
 from spanwise.instrumentors._slow import SlowStatements
 from spanwise.instrumentors._sqlalchemy import (
     Described,
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLAlchemyInstrumentor", "conventions"]
 
-_SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 _HELD_AS: Final = "_spanwise_call"
 _THEIRS: Final = "opentelemetry.instrumentation.sqlalchemy"
 
@@ -79,8 +76,7 @@ class _Listeners:
     """
 
     def __init__(self, chosen: Conventions, options: Mapping[str, Any]) -> None:
-        tracer = get_tracer(__name__, tracer_provider=options.get("tracer_provider"), schema_url=_SCHEMA)
-        meter = get_meter(__name__, meter_provider=options.get("meter_provider"), schema_url=_SCHEMA)
+        tracer, meter = scope_of(__name__, options)
         self.calls = Calls("sqlalchemy", tracer, make(meter, names.DB_CLIENT_OPERATION_DURATION))
         self._conventions = chosen
         self._rows = make(meter, names.DB_CLIENT_RESPONSE_RETURNED_ROWS)

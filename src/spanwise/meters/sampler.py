@@ -11,6 +11,7 @@ from typing import Any
 
 from spanwise.context import suppressed
 from spanwise.meters.history import History
+from spanwise.threads import started
 
 __all__ = ["Sampler"]
 
@@ -61,12 +62,7 @@ class Sampler:
 
     def begin(self) -> None:
         """Starts the thread. At interpreter shutdown, when none can start, does nothing."""
-        thread = threading.Thread(target=self._run, name="spanwise-history", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return
-        self._thread = thread
+        self._thread = started(self._run, "spanwise-history")
 
     def after_fork(self) -> None:
         """In a forked child: an empty history with a thread of its own."""

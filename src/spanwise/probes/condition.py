@@ -119,7 +119,7 @@ def _issue(firing: Firing) -> Issue:
         rule.series.metric,
         firing.value,
         rule.limit,
-        "1" if rule.form == "ratio" else rule.series.unit,
+        rule.unit,
         max(0.0, clock.monotonic() - firing.since),
     )
 

@@ -12,6 +12,7 @@ from spanwise.replay.sampling import Kept
 from spanwise.replay.slices import Alert
 from spanwise.replay.spans import Losses
 from spanwise.rules.model import RATINGS, MetricRule, Objective, Rule
+from spanwise.shown import printable
 
 __all__ = ["as_plain", "as_text"]
 
@@ -87,9 +88,9 @@ def _alerts(outcome: Outcome, rules: Sequence[Rule]) -> list[str]:
     objectives = {rule.name for rule in rules if isinstance(rule, Objective)}
     rows = [
         [
-            _printable(alert.rule) + (f", {_hours(alert.budget)} of its budget" if alert.budget else ""),
+            printable(alert.rule) + (f", {_hours(alert.budget)} of its budget" if alert.budget else ""),
             alert.severity,
-            _printable(alert.service),
+            printable(alert.service),
             _time(alert.fired),
             _time(alert.resolved) if alert.resolved is not None else "still firing",
             _worst(alert, None if alert.budget else metrics[alert.rule]),
@@ -179,8 +180,3 @@ def _time(nanoseconds: int) -> str:
         return f"{datetime.fromtimestamp(nanoseconds // 1_000_000_000, timezone.utc):%Y-%m-%d %H:%M:%S}"
     except (OverflowError, OSError, ValueError):  # a clock that is centuries wrong
         return f"{nanoseconds} ns"
-
-
-def _printable(text: str) -> str:
-    """The text without what a terminal would act upon."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

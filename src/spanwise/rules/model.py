@@ -164,6 +164,11 @@ class MetricRule:
     hold: int = 0
     minimum: int = 0
 
+    @property
+    def unit(self) -> str:
+        """The UCUM unit of the figure and its limit: a share has none."""
+        return "1" if self.form == "ratio" else self.series.unit
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:

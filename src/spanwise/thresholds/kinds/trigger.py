@@ -34,7 +34,7 @@ def _relate(entry: Entry, rules: Sequence[Rule]) -> tuple[Trigger, ...]:
     own: dict[str, Any] = {}
     if "limit" in entry.values:
         ratio = rule.form == "ratio"
-        own["limit"] = limit_in(entry, "limit", "1" if ratio else rule.series.unit)
+        own["limit"] = limit_in(entry, "limit", rule.unit)
         if ratio and own["limit"] > 1:
             raise entry.error("limit", f"{own['limit']:g} is more than the whole", "Write it as 20%")
     if "for" in entry.values:
