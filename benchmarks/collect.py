@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from benchmarks.arms import PLAIN, Arm
 from benchmarks.plan import Workload
 from benchmarks.receiver import Sink
 
-__all__ = ["Measurement", "measure", "verified"]
+__all__ = ["LONGEST", "Measurement", "command", "environment", "last_line", "measure", "verified"]
 
 SCRIPTS = Path(__file__).parent / "workloads"
 LONGEST = 120  # seconds; the slowest script takes some 15
@@ -45,32 +45,23 @@ class Measurement:
     error: str = ""
 
 
-def measure(
-    workload: Workload, arm: Arm, turn: int, folder: Path, sink: Sink, *, quick: bool, redis_port: int | None
-) -> Measurement:
+def measure(workload: Workload, arm: Arm, turn: int, folder: Path, sink: Sink, *, quick: bool) -> Measurement:
     """Runs one measurement. What fails is told in its ``error``, and the others go on."""
     result = Measurement(workload.name, arm.name, turn)
-    arguments = [arm.driver]
+    argument = workload.quick if quick else workload.full
     if workload.name == "start_up":
-        arguments.append("{now}")
-    else:
-        arguments.append(workload.quick if quick else workload.full)
-    if workload.name == "flask_request":
-        if redis_port is None:
-            result.error = "no redis-server is installed"
-            return result
-        arguments.append(str(redis_port))
+        argument = "{now}"
     sink.reset()
-    python = [str(folder / "bin" / "python"), str(SCRIPTS / f"{workload.name}.py")]
-    launcher = [str(folder / "bin" / arm.launcher[0]), *arm.launcher[1:]] if arm.launcher else []
-    command = [*(launcher if workload.launched else []), *python]
     # An empty working folder: no thresholds, settings or packages of the caller's are picked up.
     with tempfile.TemporaryDirectory() as here:
         try:
             done = subprocess.run(
-                [*command, *(each.replace("{now}", str(time.monotonic_ns())) for each in arguments)],
+                [
+                    each.replace("{now}", str(time.monotonic_ns()))
+                    for each in command(workload, arm, folder, [argument])
+                ],
                 cwd=here,
-                env=_environment(arm, folder, sink.port, here),
+                env=environment(arm, folder, sink.port, here),
                 capture_output=True,
                 text=True,
                 timeout=LONGEST,
@@ -79,12 +70,24 @@ def measure(
             result.error = f"not done after {LONGEST} s"
             return result
     if done.returncode:
-        result.error = f"exit status {done.returncode}: {(done.stderr.strip().splitlines() or ['-'])[-1]}"
+        result.error = f"exit status {done.returncode}: {last_line(done.stderr)}"
         return result
     printed = json.loads(done.stdout.strip().splitlines()[-1])
     result.values = printed["values"]
     verified(result, printed, sink.received())
     return result
+
+
+def command(workload: Workload, arm: Arm, folder: Path, arguments: Sequence[str]) -> list[str]:
+    """What runs a workload's script in an arm's environment, launched as the arm is."""
+    launcher = [str(folder / "bin" / arm.launcher[0]), *arm.launcher[1:]] if arm.launcher else []
+    python = [str(folder / "bin" / "python"), str(SCRIPTS / f"{workload.name}.py")]
+    return [*(launcher if workload.launched else []), *python, arm.driver, *arguments]
+
+
+def last_line(text: str) -> str:
+    """Of what a process wrote to standard error: the line that says what went wrong."""
+    return (text.strip().splitlines() or ["-"])[-1]
 
 
 def verified(result: Measurement, printed: Mapping[str, Any], received: Mapping[str, Any]) -> None:
@@ -103,7 +106,7 @@ def verified(result: Measurement, printed: Mapping[str, Any], received: Mapping[
         result.arrived["*"] = sum(received["spans"].values())
 
 
-def _environment(arm: Arm, folder: Path, port: int, home: str) -> dict[str, str]:
+def environment(arm: Arm, folder: Path, port: int, home: str) -> dict[str, str]:
     """A small environment, so that no setting or proxy of the caller's changes a measurement."""
     host = f"127.0.0.1:{port}"
     filled = {key: value.format(sink=f"http://{host}", host=host) for key, value in arm.environment.items()}

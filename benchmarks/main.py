@@ -19,8 +19,9 @@ from benchmarks.arms import ARMS, PLAIN, Arm
 from benchmarks.chart import svg
 from benchmarks.collect import Measurement, measure
 from benchmarks.figures import Results
-from benchmarks.plan import WORKLOADS
+from benchmarks.plan import WORKLOADS, Workload
 from benchmarks.table import markdown
+from benchmarks.together import measure_together
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -43,25 +44,41 @@ def main() -> int:
             if name != PLAIN
         }
         turns = [
-            (workload, arm, turn)
+            (workload, team, turn)
             for turn in range(options.rounds)
             for workload in workloads
             for _ in range(workload.repeats)
-            for arm in arms
-            if arm.name in folders and workload.takes(arm)
+            for team in _teams(workload, [arm for arm in arms if arm.name in folders])
         ]
         task = progress.add_task("measuring", total=len(turns))
         measured: list[Measurement] = []
-        for workload, arm, turn in turns:
-            progress.update(task, description=f"{workload.name}: {arm.name}")
-            folder = folders[arm.name]
-            one = measure(workload, arm, turn, folder, sink, quick=options.quick, redis_port=redis_port)
-            if one.error:
-                progress.console.print(f"{workload.name}, {arm.name}: {one.error}", style="red")
-            measured.append(one)
+        for workload, team, turn in turns:
+            progress.update(task, description=f"{workload.name}: {', '.join(arm.name for arm in team)}")
+            if not any(workload.chunks):
+                ones = [
+                    measure(workload, arm, turn, folders[arm.name], sink, quick=options.quick) for arm in team
+                ]
+            elif redis_port is None:
+                ones = [
+                    Measurement(workload.name, arm.name, turn, error="no redis-server is installed")
+                    for arm in team
+                ]
+            else:
+                chunks = workload.chunks[0 if options.quick else 1]
+                ones = measure_together(workload, team, turn, folders, [str(redis_port)], chunks)
+            for one in ones:
+                if one.error:
+                    progress.console.print(f"{workload.name}, {one.arm}: {one.error}", style="red")
+            measured += ones
             progress.advance(task)
     _write(measured, about, options.output)
     return int(any(one.error for one in measured) or len(folders) < len(arms))
+
+
+def _teams(workload: Workload, arms: Sequence[Arm]) -> list[list[Arm]]:
+    """Who is measured at the same time: one arm after the other, or all, a chunk each in turn."""
+    takes = [arm for arm in arms if workload.takes(arm)]
+    return [takes] if any(workload.chunks) else [[arm] for arm in takes]
 
 
 def _names(text: str) -> list[str]:

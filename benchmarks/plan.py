@@ -31,6 +31,7 @@ class Workload:
         launched: whether the arm's launcher starts it.
         over_plain: whether figures are compared after taking the plain arm's away.
         repeats: measurements in one round.
+        chunks: in turn with the other arms, in a short and in a complete run; (0, 0): each arm in one go.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Workload:
     launched: bool = True
     over_plain: bool = False
     repeats: int = 1
+    chunks: tuple[int, int] = (0, 0)
 
     def takes(self, arm: Arm) -> bool:
         """Whether the arm has what this measures."""
@@ -115,9 +117,8 @@ WORKLOADS: Mapping[str, Workload] = {
             "A Flask request with 3 SQL statements and 2 Redis calls: added to plain",
             "µs of process CPU",
             (Figure("process", "a request"),),
-            "300",
-            "3000",
             over_plain=True,
+            chunks=(3, 30),
         ),
     )
 }

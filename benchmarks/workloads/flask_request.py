@@ -1,6 +1,6 @@
 """A Flask request with three SQL statements and two Redis calls: microseconds of process CPU.
 
-Usage: flask_request.py DRIVER REQUESTS REDIS_PORT
+Usage: flask_request.py DRIVER REDIS_PORT   (a chunk of requests for each line of standard input)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from bench_common import driver, report
 
 WARM_UP = 200
-CHUNK = 100  # requests between two flushes: some 600 spans, well below every arm's queue
+CHUNK = 100  # requests a line, and between two flushes: some 600 spans, well below every arm's queue
 SPANS = 6  # the least a request must give: one of the server, three of SQL, two of Redis
 
 
@@ -50,29 +50,33 @@ def application(redis_port: int) -> tuple[Any, Any]:
 
 
 def main() -> None:
-    """Measures after a warm-up, driven in the process through the WSGI interface."""
-    arm, requests = driver(sys.argv[1]), int(sys.argv[2])
-    app, engine = application(int(sys.argv[3]))
+    """Driven in the process through the WSGI interface; the first line is answered after a warm-up."""
+    arm = driver(sys.argv[1])
+    app, engine = application(int(sys.argv[2]))
     arm.instrument(app, engine)
     client = app.test_client()
+    answered = 0
 
-    def ask(first: int, many: int) -> None:
-        for number in range(first, first + many):
+    def ask() -> None:
+        nonlocal answered
+        for number in range(answered, answered + CHUNK):
             # Closed as a server closes it: some arms end their span only then.
             with client.get(f"/albums/{number % 1000}") as answer:
                 if answer.status_code != 200:
                     raise RuntimeError(f"the application answered {answer.status}")
         arm.flush()
+        answered += CHUNK
 
-    for at in range(0, WARM_UP, CHUNK):
-        ask(at, CHUNK)
+    while answered < WARM_UP:
+        ask()
+    for _ in sys.stdin:
+        started = time.process_time()
+        ask()
+        print((time.process_time() - started) / CHUNK * 1e6, flush=True)
     started = time.process_time()
-    for at in range(0, requests, CHUNK):
-        ask(at, CHUNK)
-    used = time.process_time() - started
-    answered = requests + WARM_UP
-    values = {"process": used / requests * 1e6}
-    report(values, any_spans=SPANS * answered, requests=answered)
+    getattr(arm, "flush_metrics", arm.flush)()
+    once = (time.process_time() - started) / (answered - WARM_UP) * 1e6
+    report({"once": once}, any_spans=SPANS * answered, requests=answered)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,19 @@ class Fixed(dict[str, Any]):
     Attributes:
         checked: by which limits of attributes it is clean and has room; None before that is known.
         tag, encoded: what the encoder made of it, under which tag.
+        leaf: a span's name, its kind and what the encoder made of the three; one value, so that two threads
+            cannot mix two of them.
+        bound: an instrument, and what records with these attributes in it.
     """
 
-    __slots__ = ("checked", "encoded", "tag")
+    __slots__ = ("bound", "checked", "encoded", "leaf", "tag")
 
     def __init__(self, attributes: Any) -> None:
         super().__init__(attributes)
         self.checked: object = None
         self.tag = self.encoded = b""
+        self.leaf: tuple[str, int, bytes] = ("", -1, b"")
+        self.bound: tuple[object, Any] = (None, None)
 
     def __setitem__(self, key: str, value: Any) -> NoReturn:
         raise FixedError(f"{key!r} is written to attributes that are fixed; write to dict(attributes)")

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from spanwise.fixed import Fixed
 from spanwise.names import Metric
 
-__all__ = ["ByMeter", "Callback", "make"]
+__all__ = ["ByMeter", "Callback", "make", "record_with"]
 
 T = TypeVar("T")
 Callback = Callable[[CallbackOptions], Iterable[Observation]]
@@ -48,6 +50,28 @@ def make(meter: Meter, metric: Metric, *callbacks: Callback) -> Any:
         create = getattr(meter, _OBSERVABLE[metric.kind])
         return create(metric.name, list(callbacks), metric.unit, metric.description)
     return getattr(meter, _SYNCHRONOUS[metric.kind])(metric.name, metric.unit, metric.description)
+
+
+def record_with(instrument: Any, attributes: Fixed) -> Callable[[float, Context], None]:
+    """What records into a histogram with attributes that are the same each time: half the cost of `record`.
+
+    Args:
+        instrument: of any provider's.
+        attributes: of the measurements; they remember the one instrument that they were last used with.
+
+    Returns:
+        A function of the amount and of the context that it was measured in.
+    """
+    owner, record = attributes.bound
+    if owner is not instrument:
+        bind = getattr(instrument.record, "bind", None)
+        record = _unbound(instrument, attributes) if bind is None else bind(attributes)
+        attributes.bound = (instrument, record)
+    return record  # type: ignore[no-any-return]
+
+
+def _unbound(instrument: Any, attributes: Fixed) -> Callable[[float, Context], None]:
+    return lambda amount, context: instrument.record(amount, attributes, context)
 
 
 class ByMeter(Generic[T]):

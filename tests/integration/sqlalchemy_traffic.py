@@ -28,9 +28,9 @@ SMALL = {"poolclass": QueuePool, "pool_size": 2, "max_overflow": 1}
 
 def settle() -> None:
     if WHOSE == "ours":
-        from spanwise.instrumentors import _call
+        from spanwise.instrumentors import _abandoned
 
-        _call.end_abandoned()
+        _abandoned.end_abandoned()
 
 
 recorder = Recorder(settle)

@@ -48,6 +48,7 @@ class Channel:
         self.account = source.account
         self._source = source
         self._keep = source.offer
+        self._keep_leaf: Callable[..., bool] = getattr(source, "offer_leaf", source.offer)
         self._sender = sender
         self._address = address
         self._what = WHAT[source.account.signal]
@@ -78,6 +79,12 @@ class Channel:
         """Takes an item from any thread; never blocks."""
         # Without a delay any item wakes the thread, else a whole request does.
         if (self._keep(item) or self._delay <= 0) and not self._woken:
+            self._woken = True
+            self._wake()
+
+    def offer_leaf(self, *fields: Any) -> None:
+        """The same of a span that never was an object; its fields are the source's to know."""
+        if (self._keep_leaf(*fields) or self._delay <= 0) and not self._woken:
             self._woken = True
             self._wake()
 

@@ -41,6 +41,8 @@ class SpanDelivery(SpanProcessor):
         self._flush = flush
         # Straight into the channel: one call the fewer a span.
         self.on_end = channel.offer  # type: ignore[method-assign,assignment]
+        #: Takes a span that ended without ever being an object: see `spanwise.spans.leaf`.
+        self.on_leaf: Callable[..., None] = channel.offer_leaf
 
     def on_end(self, span: ReadableSpan) -> None:
         """Takes a span; after shutdown, none."""
@@ -49,10 +51,15 @@ class SpanDelivery(SpanProcessor):
         """Sends what waits; later spans are not taken."""
         self._flush(2.0)
         vars(self).pop("on_end", None)
+        self.on_leaf = _take_none
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Sends what waits; tells whether nothing is left."""
         return self._flush(timeout_millis / 1000)
+
+
+def _take_none(*_: object) -> None:
+    """After shutdown."""
 
 
 class MetricSampling(MetricReader):

@@ -23,7 +23,7 @@ from spanwise.deliver.segment import CHUNK, Chunk, Segment
 from spanwise.deliver.source import Load
 from spanwise.encode.request import RECORD, Piece, frame_pieces
 from spanwise.encode.resource import resource_frame, scope_frame
-from spanwise.encode.spans import encode_span, encode_span_fields
+from spanwise.encode.spans import encode_span, encode_span_fields, leaf_pieces
 from spanwise.encode.varint import varint
 
 __all__ = ["SpanSegment"]
@@ -111,64 +111,74 @@ class SpanSegment:
                 return False
             resource, scope, body = handed
             size = len(body)
-            record = b"".join((_PREFIXES[size] if size < 1024 else RECORD + varint(size), body, b"\0"))
-            # Never waits: the lock may be held by the delivery thread, or by the very call on top of which
-            # a signal handler or a finalizer ends this span. Whoever holds it writes what was set aside.
-            if self._lock.acquire(False):
-                try:
-                    self._write(resource, scope, record)
-                finally:
-                    self._lock.release()
-            else:
-                self._aside.append((resource, scope, record))
-            if self._aside:
-                self._settle()
+            self._put(resource, scope, b"".join((_prefix(size), body, b"\0")))
         except Exception as error:
             self._lose(error)
         return self._waiting >= self._batch
 
+    def offer_leaf(self, resource: Any, scope: Any, *fields: Any) -> bool:
+        """The same of a span that never was an object.
+
+        Args:
+            resource, scope: whose it is.
+            fields: those of :func:`spanwise.encode.spans.leaf_pieces`.
+        """
+        try:
+            ids, times, rest = leaf_pieces(*fields)
+            size = len(ids) + len(times) + len(rest)
+            self._put(resource, scope, b"".join((_prefix(size), ids, times, rest, b"\0")))
+        except Exception as error:
+            self._lose(error)
+        return self._waiting >= self._batch
+
+    def _put(self, resource: Any, scope: Any, record: bytes) -> None:
+        """Writes a record with the zero after it: the chunk's end for a reader after a kill."""
+        # Never waits: the lock may be held by the delivery thread, or by the very call on top of which
+        # a signal handler or a finalizer ends this span. Whoever holds it writes what was set aside.
+        if not self._lock.acquire(False):
+            self._aside.append((resource, scope, record))
+            self._settle()  # it may have been released in between
+            return
+        try:
+            if self._waiting + self._held >= self._capacity:
+                self.account.drop(1, "queue_full")
+                return
+            lane = self._last
+            if lane is None or lane.scope is not scope or lane.resource is not resource:
+                key = id(resource), id(scope)
+                lane = self._lanes.get(key) or self._lanes.setdefault(key, _Lane(resource, scope))
+                self._last = lane
+            chunk = lane.chunk
+            end = chunk.end + len(record)
+            if end > chunk.limit or chunk.count >= chunk.most:
+                another = self._another(lane, len(record))
+                if another is None:
+                    self._keep_large(lane, record)
+                    return
+                chunk = another
+                end = chunk.end + len(record)
+            self._segment.data[chunk.end : end] = record  # type: ignore[union-attr]
+            chunk.end = end - 1  # the next record takes the zero's place
+            chunk.count += 1
+            self._waiting += 1
+        finally:
+            self._lock.release()
+            if self._aside:
+                self._settle()
+
     def _settle(self) -> None:
         """Writes what was set aside, unless somebody holds the lock: then that one comes here."""
-        while self._aside and self._lock.acquire(False):
+        while self._aside and not self._lock.locked():
             try:
-                self._write_aside()
-            finally:
-                self._lock.release()
-
-    def _write_aside(self) -> None:
-        while self._aside:
-            try:
-                self._write(*self._aside.popleft())
+                self._put(*self._aside.popleft())
+            except IndexError:  # another thread was quicker
+                return
             except Exception as error:
                 self._lose(error)
 
     def _lose(self, error: Exception) -> None:
         self.account.drop(1, "encoding")
         _logger.warning("a span could not be kept for delivery and is dropped: %s", error)
-
-    def _write(self, resource: Any, scope: Any, record: bytes) -> None:
-        """Writes a record with the zero after it: the chunk's end for a reader after a kill."""
-        if self._waiting + self._held >= self._capacity:
-            self.account.drop(1, "queue_full")
-            return
-        lane = self._last
-        if lane is None or lane.scope is not scope or lane.resource is not resource:
-            key = id(resource), id(scope)
-            lane = self._lanes.get(key) or self._lanes.setdefault(key, _Lane(resource, scope))
-            self._last = lane
-        chunk = lane.chunk
-        end = chunk.end + len(record)
-        if end > chunk.limit or chunk.count >= chunk.most:
-            another = self._another(lane, len(record))
-            if another is None:
-                self._keep_large(lane, record)
-                return
-            chunk = another
-            end = chunk.end + len(record)
-        self._segment.data[chunk.end : end] = record  # type: ignore[union-attr]
-        chunk.end = end - 1  # the next record takes the zero's place
-        chunk.count += 1
-        self._waiting += 1
 
     def _another(self, lane: _Lane, size: int) -> Chunk | None:
         """A new chunk for a lane, with room for ``size`` bytes; its old one is ready to be sent."""
@@ -212,8 +222,8 @@ class SpanSegment:
     def load(self, *, partial: bool) -> Load | None:
         if self._inheritance.load is not None:
             return self._inheritance.load
+        self._settle()
         with self._lock:
-            self._write_aside()
             whole = self._waiting >= self._batch
             load = self._take() if whole or (partial and self._waiting) else None
         self._settle()
@@ -291,6 +301,11 @@ class SpanSegment:
                 self._segment = None
             self._inheritance.close()
             return count
+
+
+def _prefix(size: int) -> bytes:
+    """Tag and length of a span in its scope's message."""
+    return _PREFIXES[size] if size < 1024 else RECORD + varint(size)
 
 
 def _read(span: ReadableSpan) -> tuple[Any, Any, bytes] | None:

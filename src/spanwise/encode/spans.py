@@ -25,11 +25,12 @@ from spanwise.encode.request import (
 )
 from spanwise.encode.varint import varint
 from spanwise.encode.wire import MAX_UINT32, MAX_UINT64, fixed64, nested, text, unsigned
+from spanwise.fixed import Fixed
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-__all__ = ["More", "encode_span", "encode_span_fields", "encode_spans"]
+__all__ = ["More", "encode_span", "encode_span_fields", "encode_spans", "leaf_pieces"]
 
 _MAX_TRACE_ID: Final = (1 << 128) - 1
 _LOW: Final = (1 << 64) - 1
@@ -123,6 +124,35 @@ def encode_span_fields(
             _UNSET if more is None else _rest(*more),
             _trace_state(trace_state),
         )
+    )
+
+
+def leaf_pieces(
+    trace_id: int,
+    span_id: int,
+    parent_span_id: int,
+    name: str,
+    kind_value: int,
+    start_ns: int,
+    end_ns: int,
+    attributes: Fixed,
+) -> tuple[bytes, bytes, bytes]:
+    """A span with a local parent and nothing but these as the body of an OTLP Span message, in pieces.
+
+    All but ids and times is encoded once. Arguments are :func:`encode_span_fields`', and in range.
+
+    Raises:
+        struct.error: one is out of range.
+    """
+    named, kind, rest = attributes.leaf
+    if named is not name or kind != kind_value:
+        rest = b"".join((_LOCAL[kind_value], _NAMES[name], encode_attributes(b"\x4a", attributes), _UNSET))
+        attributes.leaf = (name, kind_value, rest)
+    high, low = trace_id >> 64, trace_id & _LOW
+    return (
+        _ids_and_parent(_TRACE_ID, high, low, _SPAN_ID, span_id, _PARENT_ID, parent_span_id),
+        _times(_START, start_ns, _END, end_ns),
+        rest,
     )
 
 

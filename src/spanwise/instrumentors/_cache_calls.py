@@ -14,7 +14,8 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.context import SUPPRESSION_KEYS, get_context
-from spanwise.instrumentors._call import NO_CALL, Call, Calls
+from spanwise.instrumentors._call import NO_CALL, Call
+from spanwise.instrumentors._calls import Calls
 from spanwise.meters.cache import ERROR, GET, HIT, MISS, Caches, Cell, Tally
 
 __all__ = ["CacheCalls", "Outcomes", "Target", "argument"]

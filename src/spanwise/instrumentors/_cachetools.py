@@ -12,7 +12,8 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.context import SUPPRESSION_KEYS, get_context
-from spanwise.instrumentors._call import Call, Calls
+from spanwise.instrumentors._call import Call
+from spanwise.instrumentors._calls import Calls
 from spanwise.meters.cache import (
     ABSENT,
     DELETE,

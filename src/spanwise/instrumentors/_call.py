@@ -1,135 +1,37 @@
-"""The one place where our instrumentors start spans and set status, error, end time and duration.
-
-An instrumentor makes one `Calls` when it is switched on, and one `Call` for each observed operation::
-
-    call = calls.start("SELECT tracks", attributes, metric_attributes=labels)
-    try:
-        result = wrapped()
-    except BaseException as error:
-        call.fail(error)
-        raise
-    call.end()
-
-or ``with calls.start(name, attributes):``, which also makes the span current for what runs inside.
-Where before and after are two callbacks, keep the call on an object that lives no longer than the
-operation: a call that is dropped unfinished still ends, as failed.
+"""One observed operation. The one place that sets a span's status, error and end time, and its duration.
 
 Nothing here raises into the application.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from contextvars import Token
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Tracer
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, SpanKind, get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import SPAN_KEY, SUPPRESSION_KEYS, attach_context, get_context
-from spanwise.instrumentors._abandoned import end_abandoned, end_at_exit, later
-from spanwise.instrumentors._abandoned import waiting as _abandoned
+from spanwise.context import SPAN_KEY, attach_context, get_context
+from spanwise.fixed import Fixed
+from spanwise.instrumentors._abandoned import later
 from spanwise.instrumentors._body import leave
-from spanwise.instrumentors._failure import message_of, tell, type_name
+from spanwise.instrumentors._failure import tell, type_name
 
-__all__ = ["NO_CALL", "Call", "Calls", "end_abandoned"]
+if TYPE_CHECKING:
+    from spanwise.instrumentors._calls import Calls
 
-_LOG = logging.getLogger(__name__)
+__all__ = ["NO_CALL", "Call", "Leaf"]
+
+Leaf = tuple[object, str, SpanKind, Fixed]
+"""A span that is not there: what its tracer gave for it, its name, its kind and its attributes."""
+
 _OTHER: Final = "_OTHER"  # The conventions' error.type for a failure of unknown type.
 _NO_OUTCOME: Final = "the call was abandoned before its outcome was known"
-
-
-class Calls:
-    """Starts the calls of one instrumentor.
-
-    Args:
-        instrumentor: its name, for warnings; the one by which the user can disable it.
-        tracer: makes the spans.
-        duration: a histogram in seconds; None if the instrumentor has none.
-    """
-
-    __slots__ = ("_duration", "_instrumentor", "_tracer", "_warned", "open")
-
-    def __init__(self, instrumentor: str, tracer: Tracer, duration: Histogram | None = None) -> None:
-        self._instrumentor = instrumentor
-        self._tracer = tracer
-        self._duration = duration
-        self._warned = False
-        #: False once the instrumentor was switched off: calls dropped after that are no failures.
-        self.open = True
-        end_at_exit()  # the tracer's provider has registered for the exit already
-
-    def start(
-        self,
-        name: str,
-        attributes: Mapping[str, AttributeValue] | None = None,
-        *,
-        kind: SpanKind = SpanKind.CLIENT,
-        metric_attributes: Mapping[str, AttributeValue] | None = None,
-        context: Context | None = None,
-        took: int | None = None,
-    ) -> Call:
-        """Start a span as a child of the current one.
-
-        Args:
-            name: of low cardinality.
-            attributes: known at the start, so that a sampler sees them.
-            kind: the span's kind.
-            metric_attributes: the labels of the duration; None records no duration.
-            context: whose span is the parent instead; the current one by default.
-            took: nanoseconds that the operation took, where it is over and ends now: the call has exactly
-                this duration.
-
-        Returns:
-            The call, or `NO_CALL` where instrumentation is suppressed or a tracer fails.
-        """
-        if _abandoned:
-            end_abandoned()
-        try:
-            if context is None:
-                context = get_context()
-            for key in SUPPRESSION_KEYS:
-                if context.get(key):
-                    return NO_CALL
-            began = time_ns() if took is None else time_ns() - took
-            span = self._tracer.start_span(name, context, kind, attributes, start_time=began)
-            call = Call(self, span, context, metric_attributes, began)
-            if took is not None:
-                call.over(took)
-            return call
-        except Exception as error:
-            self.warn("start a span", error)
-            return NO_CALL
-
-    def warn(self, doing: str, error: BaseException) -> None:
-        """Log the first internal failure of this instrumentor; later ones at debug level.
-
-        Args:
-            doing: what failed, after "could not".
-            error: why.
-        """
-        level = logging.DEBUG if self._warned else logging.WARNING
-        self._warned = True
-        _LOG.log(
-            level,
-            "%s instrumentation could not %s (%s: %s); the application is not affected, but telemetry is "
-            "missing. Report it, or switch this off: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=%s",
-            self._instrumentor,
-            doing,
-            type_name(error),
-            message_of(error),
-            self._instrumentor,
-        )
-
-    def _record(self, seconds: float, attributes: Mapping[str, AttributeValue]) -> None:
-        if self._duration is not None:
-            self._duration.record(seconds, attributes)
 
 
 class Call:
@@ -139,11 +41,31 @@ class Call:
     and span and metric always tell the same time, which thresholds rely on.
 
     Attributes:
-        span: its span.
         context: in which it was started.
     """
 
-    __slots__ = ("_began", "_calls", "_clock", "_dropped", "_ended", "_labels", "_token", "context", "span")
+    __slots__ = (
+        "_began",
+        "_calls",
+        "_clock",
+        "_dropped",
+        "_ended",
+        "_labels",
+        "_leaf",
+        "_leaf_id",
+        "_span",
+        "_token",
+        "context",
+    )
+
+    _span: Span | None
+
+    @property
+    def span(self) -> Span:
+        """Its span. One that nobody asks for before the end is never made, if its tracer can do without."""
+        if self._span is None:
+            self._span = self._made()
+        return self._span
 
     @property
     def ended(self) -> bool:
@@ -162,12 +84,15 @@ class Call:
     def __init__(
         self,
         calls: Calls,
-        span: Span,
+        span: Span | None,
         context: Context,
         labels: Mapping[str, AttributeValue] | None,
         began: int,
+        leaf: Leaf | None = None,
     ) -> None:
-        self.span = span
+        self._span = span
+        self._leaf = leaf
+        self._leaf_id = 0
         self._calls = calls
         self.context = context
         self._labels = labels
@@ -176,6 +101,20 @@ class Call:
         self._dropped = 0
         self._token: Token[Context] | None = None
         self._clock = perf_counter_ns()
+
+    def _made(self) -> Span:
+        if self._leaf is None:
+            return INVALID_SPAN
+        try:
+            if self._leaf_id:
+                # It has ended: there is nothing left of it but who it was.
+                of = get_current_span(self.context).get_span_context()
+                return NonRecordingSpan(SpanContext(of.trace_id, self._leaf_id, False, of.trace_flags))
+            _, name, kind, attributes = self._leaf
+            return self._calls.tracer.start_span(name, self.context, kind, attributes, start_time=self._began)
+        except Exception as error:
+            self._calls.warn("start a span", error)
+            return INVALID_SPAN
 
     def over(self, took: int) -> None:
         """Fix the duration, which is not for the clock to tell.
@@ -243,15 +182,20 @@ class Call:
         elapsed = (self._dropped or perf_counter_ns()) - self._clock
         self._ended = True
         seconds = elapsed / 1e9
+        calls = self._calls
         try:
-            self.span.end(self._began + elapsed)
+            end = self._began + elapsed
+            if self._leaf is not None and self._span is None:
+                self._leaf_id = calls.end_leaf(self._leaf, self.context, self._began, end)
+            if not self._leaf_id:
+                self.span.end(end)
         except Exception as error:
-            self._calls.warn("end a span", error)
+            calls.warn("end a span", error)
         if labels is not None:
             try:
-                self._calls._record(seconds, labels)
+                calls.record(seconds, labels, self.context)
             except Exception as error:
-                self._calls.warn("record a duration", error)
+                calls.warn("record a duration", error)
         return seconds
 
     def __enter__(self) -> Call:
@@ -301,7 +245,7 @@ class _NoCall(Call):
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__(Calls("none", None), INVALID_SPAN, Context(), None, 0)  # type: ignore[arg-type]
+        super().__init__(None, INVALID_SPAN, Context(), None, 0)  # type: ignore[arg-type]
         self._ended = True
 
     def __enter__(self) -> Call:

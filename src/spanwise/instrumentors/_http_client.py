@@ -31,7 +31,8 @@ from opentelemetry.propagators.textmap import Setter, default_setter
 
 from spanwise import names
 from spanwise.context import HTTP_SUPPRESSION_KEY, get_context
-from spanwise.instrumentors._call import NO_CALL, Calls
+from spanwise.instrumentors._call import NO_CALL
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._http import (
     DEFAULT_PORTS,
     METHODS,

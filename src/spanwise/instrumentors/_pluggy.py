@@ -24,7 +24,8 @@ from typing import Any, Final
 from opentelemetry.trace import SpanKind
 
 from spanwise import names
-from spanwise.instrumentors._call import NO_CALL, Calls
+from spanwise.instrumentors._call import NO_CALL
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._plugin_calls import HookCall, Implementation, OwnTime, hook_call
 from spanwise.instrumentors._traceback import unseen

@@ -18,7 +18,8 @@ from opentelemetry.trace import SpanKind
 from spanwise import names
 from spanwise.context import SPAN_KEY, attach_context, get_context
 from spanwise.instrumentors._awaited import awaited
-from spanwise.instrumentors._call import NO_CALL, Call, Calls
+from spanwise.instrumentors._call import NO_CALL, Call
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._failure import told_message, type_name
 from spanwise.instrumentors._traceback import unseen

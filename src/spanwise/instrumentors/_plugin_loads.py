@@ -13,7 +13,8 @@ from opentelemetry.trace import SpanKind
 
 from spanwise import names
 from spanwise.context import attach_context, get_context
-from spanwise.instrumentors._call import Call, Calls
+from spanwise.instrumentors._call import Call
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._traceback import unseen
 from spanwise.instrumentors._within import leave

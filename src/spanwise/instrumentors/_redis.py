@@ -262,7 +262,7 @@ class Target:
             attributes.update(self._old_place())
             attributes.update(old)
             attributes[names.OLD_DB_STATEMENT] = text
-        return Described(name or _SYSTEM, Fixed(attributes), shown)
+        return Described(name or _SYSTEM, Fixed(attributes), None if shown is None else Fixed(shown))
 
 
 def _described(memo: dict[Key, Command], arguments: Sequence[Any]) -> Command:

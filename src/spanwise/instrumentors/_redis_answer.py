@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._redis import Target
 from spanwise.instrumentors._redis_shape import place_of
 from spanwise.instrumentors._weak import living

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from spanwise import names
 from spanwise.context import SUPPRESSION_KEYS, get_context
-from spanwise.instrumentors._call import NO_CALL, Call, Calls
+from spanwise.instrumentors._call import NO_CALL, Call
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._contrib import Contrib
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._failure import message_of

@@ -14,7 +14,8 @@ from opentelemetry.util.types import AttributeValue
 from spanwise import names
 from spanwise.context import REQUEST_KEY, SPAN_KEY, UNOBSERVED_PATHS, attach_context, get_context
 from spanwise.instrumentors._body import Body, leave
-from spanwise.instrumentors._call import NO_CALL, Call, Calls
+from spanwise.instrumentors._call import NO_CALL, Call
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._carrier import Incoming, tell
 from spanwise.instrumentors._failure import type_name
 from spanwise.instrumentors._http import captured_headers, excluded_urls, length_of

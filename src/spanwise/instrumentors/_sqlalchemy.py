@@ -27,7 +27,9 @@ __all__ = [
     "Target",
     "address_of",
     "described",
+    "initializes",
     "listens",
+    "raised_by_driver",
     "status_code",
     "target_of",
 ]
@@ -172,7 +174,9 @@ def _described(target: Target, statement: str, batch: bool) -> Described:
     name = summary or operation or target.system
     returns = found.operation.upper() in _RETURNING or _RETURNING_CLAUSE.search(found.text) is not None
     counts_rows = returns and not batch and target.conventions.stable and target.system in _COUNTING
-    return Described(name, Fixed(attributes), labels, found.text, _repeated(found.text, name), counts_rows)
+    return Described(
+        name, Fixed(attributes), Fixed(labels), found.text, _repeated(found.text, name), counts_rows
+    )
 
 
 def target_of(conn: Connection, cursor: Any, chosen: Conventions) -> Target:
@@ -218,6 +222,22 @@ def status_code(error: BaseException) -> str:
         return full
     # MySQL's drivers and pymssql give the number first.
     return str(first) if isinstance(first, int) and not isinstance(first, bool) else ""
+
+
+def initializes(conn: Any) -> bool:
+    """Whether a dialect asks a new database what it is: these statements are SQLAlchemy's own.
+
+    The one place that tells: nothing public does. tests/integration/test_sqlalchemy_versions.py says for
+    which versions that holds. In 1.4, the connections of applications have events where something listens
+    for errors, as ours does.
+    """
+    return not getattr(conn, "_allow_autobegin", conn._has_events)
+
+
+def raised_by_driver(error: BaseException, dialect: Any) -> bool:
+    """Whether it is one of the errors that a driver declares (PEP 249)."""
+    declared = getattr(getattr(dialect, "dbapi", None), "Error", None)
+    return isinstance(declared, type) and isinstance(error, declared)
 
 
 def listens(conn: Connection, package: str) -> bool:

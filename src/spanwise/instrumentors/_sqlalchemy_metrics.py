@@ -11,7 +11,7 @@ from typing import Any, Final
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from spanwise import names
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._sqlalchemy_database import Database, Labels, most
 from spanwise.instruments import Callback, make

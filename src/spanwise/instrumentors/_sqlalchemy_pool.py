@@ -18,7 +18,7 @@ from opentelemetry.metrics import Meter
 
 from spanwise import names
 from spanwise.context import SUPPRESSION_KEYS, get_context
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._sqlalchemy_database import HELD_AS, Database
 from spanwise.instrumentors._sqlalchemy_metrics import PoolMetrics

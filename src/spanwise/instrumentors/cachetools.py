@@ -22,7 +22,7 @@ from weakref import ref
 from opentelemetry.trace import get_tracer
 
 from spanwise.instrumentors._cachetools import Method, Methods, Record, traced, traced_contains
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._places import place_of

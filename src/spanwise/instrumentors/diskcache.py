@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind, get_tracer
 
 from spanwise import names
 from spanwise.instrumentors._cache_calls import CacheCalls, Target, argument
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._places import Place, place_of

@@ -18,7 +18,8 @@ from typing import Any
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
-from spanwise.instrumentors._call import Calls, end_abandoned
+from spanwise.instrumentors._abandoned import end_abandoned
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._classes import Function, instances
 from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches

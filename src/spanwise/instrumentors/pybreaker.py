@@ -17,7 +17,7 @@ from typing import Any, Final
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._classes import Function, instances
 from spanwise.instrumentors._failure import type_name
 from spanwise.instrumentors._library import LibraryInstrumentor

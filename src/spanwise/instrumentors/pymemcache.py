@@ -23,7 +23,7 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.instrumentors._cache_calls import CacheCalls, Outcomes, Target, argument
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._scope import scope_of

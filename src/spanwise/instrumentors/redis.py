@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from spanwise import names
+from spanwise.instrumentors._abandoned import end_abandoned
 from spanwise.instrumentors._base import Instrumentor
-from spanwise.instrumentors._call import Calls, end_abandoned
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._database import conventions
 from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._redis_answer import Answers, Targets

@@ -9,7 +9,7 @@ from opentelemetry.metrics import get_meter, get_meter_provider
 from opentelemetry.trace import get_tracer
 
 from spanwise import names
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._failure import message_of, type_name
 from spanwise.manual.told import tell
 from spanwise.meters.controllers import ControllerMeter

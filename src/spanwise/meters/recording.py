@@ -86,10 +86,12 @@ class Recording:
         self._most_waiting = _MOST_OF_ONE
         self._table.reset()
         self._known.clear()
+        self._era = object()
 
     def forget(self) -> None:
         """Looks at everything anew: the instrument was turned on or off."""
         self._known.clear()
+        self._era = object()
 
     def fold(self) -> None:
         """Adds all that waits to the SDK's aggregations."""
@@ -137,7 +139,48 @@ class Recording:
             if len(pending) >= self._most_waiting:
                 relieve(found.series)
 
+        measure.bind = self._bound(exemplars=exemplars)  # type: ignore[attr-defined]
         return measure
+
+    def _bound(self, *, exemplars: bool) -> Callable[[Any], Callable[[float, Any], None]]:
+        """Makes what records with the same attributes each time: it looks them up once an era."""
+        first, relieve = self._first, self._relieve
+
+        def bind(attributes: Any) -> Callable[[float, Any], None]:
+            era: object = None
+            series: Any = None
+            pending: Any = None
+
+            def record(amount: float, context: Any) -> None:
+                nonlocal era, series, pending
+                if era is not self._era:
+                    now = self._era  # first: what changes from here on is looked up again
+                    series = self._series_of(attributes)
+                    if series is None:
+                        first(amount, attributes, context)
+                        return
+                    pending = series.pending
+                    era = now  # last: another thread takes what it says for the others
+                if exemplars:
+                    span: Any = context.get(SPAN_KEY)
+                    if span is not None:
+                        of_span = span.get_span_context()
+                        if of_span.trace_flags & 1:
+                            series.sampled.append((amount, time_ns(), of_span, attributes))
+                pending.append(amount)
+                if len(pending) >= self._most_waiting:
+                    relieve(series)
+
+            return record
+
+        return bind
+
+    def _series_of(self, attributes: Any) -> Series | None:
+        values = (*attributes.values(),)
+        found = self._known.get(values)
+        if found is None or found.attributes != attributes:
+            return None
+        return found.series if found.types is None or found.types == [*map(type, values)] else None
 
     def _first(self, amount: float, attributes: Any, context: Any) -> None:
         """Attributes not known as they are written: the SDK's way, which also makes their aggregations."""

@@ -28,6 +28,8 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
         # The list in which nobody has anything to do when a span starts; None where somebody has. A tracer
         # compares it with the list there is, and makes no call at all.
         self.nobody_starts: tuple[SpanProcessor, ...] | None = ()
+        # The list of which each takes leaves; None where one does not.
+        self.leafy: tuple[SpanProcessor, ...] | None = None
 
     def _look(self) -> None:
         # By identity of the list, not when one is added: there are programs that replace the list.
@@ -36,6 +38,8 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
         self._ending = tuple(each for each in processors if _does(each, "_on_ending"))
         self._looked_at = processors
         self.nobody_starts = None if self._starting else processors
+        busy = self._starting or self._ending or not processors
+        self.leafy = None if busy or not all(hasattr(each, "on_leaf") for each in processors) else processors
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         if self._looked_at is not self._span_processors:

@@ -11,12 +11,15 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 
 from spanwise.spans.limits import AttributeRules
+from spanwise.spans.sdk_shape import SHAPE_HOLDS
 from spanwise.spans.verdict import VerdictFunction
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
 
 __all__ = ["Shared"]
+
+_OF_SAMPLED = 3  # a local, sampled parent, among the decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Shared:
         metrics: the SDK's internal span metrics, or None when they are off.
         decisions: what the sampler says by kind of parent, see `sdk_shape.known_decisions`.
         verdict: rates spans that end, or None; ``floor`` is the duration up to which it need not be asked.
+        leaves: whether all children of local, sampled spans are sampled, and nobody counts them.
         random_ids: whether the ids are the SDK's random ones: valid, and with the random flag.
     """
 
@@ -48,7 +52,10 @@ class Shared:
     # Of the rules, without a step in between: every attribute that is set asks for both.
     plain: frozenset[type] = field(init=False)
     room: float = field(init=False)
+    leaves: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        sampled = SHAPE_HOLDS and self.decisions[_OF_SAMPLED] is Decision.RECORD_AND_SAMPLE
+        object.__setattr__(self, "leaves", sampled and self.random_ids and self.metrics is None)
         object.__setattr__(self, "plain", self.rules.plain)
         object.__setattr__(self, "room", self.rules.room)

@@ -82,6 +82,9 @@ class Span(SpanDetails):
             processor=mine["_span_processor"],
         )
 
+    def get_span_context(self) -> SpanContext | None:  # type: ignore[override]  # as the SDK's has it
+        return self._made or self._context
+
     @property
     def _context(self) -> SpanContext | None:
         made = self._made

@@ -26,6 +26,7 @@ from opentelemetry.util.types import Attributes
 from spanwise.context import SPAN_KEY, get_context
 from spanwise.spans.current import CurrentSpan
 from spanwise.spans.faults import failed
+from spanwise.spans.leaf import end_leaf, leaf
 from spanwise.spans.limits import AttributeRules, bounded
 from spanwise.spans.processors import GuardedProcessors
 from spanwise.spans.sdk_shape import (
@@ -90,6 +91,9 @@ class Tracer(SdkTracer):
         object.__setattr__(self, "_shared", shared)
         return shared
 
+    leaf = leaf
+    end_leaf = staticmethod(end_leaf)
+
     def start_as_current_span(  # type: ignore[override]  # the SDK names its generator class here
         self,
         name: str,
@@ -131,7 +135,6 @@ class Tracer(SdkTracer):
         shared = self._shared
         if shared is None or shared.token is not self._token:
             shared = self._share()
-
         current = (get_context() if context is None else context).get(SPAN_KEY)
         parent: SpanContext | None
         if type(current) is Span:

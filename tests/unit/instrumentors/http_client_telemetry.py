@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from spanwise.instrumentors._call import end_abandoned
+from spanwise.instrumentors._abandoned import end_abandoned
 from spanwise.instrumentors.httpx import HTTPXClientInstrumentor
 from spanwise.instrumentors.requests import RequestsInstrumentor
 from spanwise.instrumentors.urllib import URLLibInstrumentor

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import StaticPool
 
 from spanwise import names
-from spanwise.instrumentors import _call
+from spanwise.instrumentors import _abandoned
 from spanwise.instrumentors.sqlalchemy import SQLAlchemyInstrumentor
 
 DURATION = names.DB_CLIENT_OPERATION_DURATION.name
@@ -40,7 +40,7 @@ class Observed:
 
     def spans(self) -> list[ReadableSpan]:
         gc.collect()
-        _call.end_abandoned()
+        _abandoned.end_abandoned()
         return list(self.exporter.get_finished_spans())
 
     def names(self) -> list[str]:

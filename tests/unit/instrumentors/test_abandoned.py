@@ -28,8 +28,8 @@ from opentelemetry.trace import StatusCode, get_current_span
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from spanwise import names
-from spanwise.instrumentors._abandoned import later, waiting
-from spanwise.instrumentors._call import Calls, end_abandoned
+from spanwise.instrumentors._abandoned import end_abandoned, later, waiting
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors.httpx import HTTPXClientInstrumentor
 from spanwise.instrumentors.pluggy import PluggyInstrumentor
 from spanwise.instrumentors.redis import RedisInstrumentor

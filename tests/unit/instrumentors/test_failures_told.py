@@ -20,7 +20,7 @@ from opentelemetry.trace import StatusCode
 from sqlalchemy.pool import StaticPool
 
 from spanwise import names
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors.flask import FlaskInstrumentor
 from spanwise.instrumentors.logging import LoggingInstrumentor
 from spanwise.instrumentors.requests import RequestsInstrumentor

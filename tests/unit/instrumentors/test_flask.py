@@ -27,7 +27,7 @@ from werkzeug.wsgi import FileWrapper
 
 from spanwise import names
 from spanwise.context import suppressed
-from spanwise.instrumentors._call import end_abandoned
+from spanwise.instrumentors._abandoned import end_abandoned
 from spanwise.instrumentors._serving import Serving
 from spanwise.instrumentors.flask import FlaskInstrumentor
 from spanwise.meters.provider import MeterProvider

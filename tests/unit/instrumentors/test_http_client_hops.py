@@ -26,7 +26,7 @@ from http_client_telemetry import Telemetry
 from local_http import Local, serving
 
 from spanwise import names
-from spanwise.instrumentors._call import end_abandoned
+from spanwise.instrumentors._abandoned import end_abandoned
 from spanwise.instrumentors.httpx import HTTPXClientInstrumentor
 
 

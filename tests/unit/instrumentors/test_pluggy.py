@@ -82,7 +82,7 @@ class Observed:
     def spans(self, loading: bool = False) -> list[ReadableSpan]:
         """Since it was last asked: of calls, or of loading. pytest's own hooks are observed too: left out."""
         gc.collect()
-        _call.end_abandoned()
+        _abandoned.end_abandoned()
         found = self.exporter.get_finished_spans()
         self.exporter.clear()
         return [
@@ -816,7 +816,7 @@ def test_a_plugin_that_its_manager_refuses_was_loaded_all_the_same(
     monkeypatch.setattr("importlib.metadata.distributions", lambda: providers)
     Refusing("store").load_setuptools_entrypoints("store.plugins")
     gc.collect()
-    _call.end_abandoned()
+    _abandoned.end_abandoned()
     assert [(span.name, span.status.status_code) for span in observed.spans(loading=True)] == [
         ("plugin.load pricing", StatusCode.UNSET)
     ] * 2

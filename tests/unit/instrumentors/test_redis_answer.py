@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NoOpTracer
 
 from spanwise import names
-from spanwise.instrumentors._call import Calls
+from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._redis import Target
 from spanwise.instrumentors._redis_answer import Targets

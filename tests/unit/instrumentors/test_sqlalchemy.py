@@ -33,11 +33,8 @@ from sqlalchemy_parts import TRACKS, Observed, new_engine, run
 from spanwise import names
 from spanwise.instrumentors import _call
 from spanwise.instrumentors import sqlalchemy as ours
-from spanwise.instrumentors.sqlalchemy import (
-    Conventions,
-    SQLAlchemyInstrumentor,
-    conventions,
-)
+from spanwise.instrumentors._database import Conventions, conventions
+from spanwise.instrumentors.sqlalchemy import SQLAlchemyInstrumentor
 
 
 @pytest.fixture
@@ -135,12 +132,8 @@ def test_a_batch(engine: Engine, observed: Observed) -> None:
 
 
 def test_a_batch_of_one_is_no_batch(engine: Engine, observed: Observed) -> None:
-    listeners = SQLAlchemyInstrumentor()._listeners
-    assert listeners is not None
-    cursor = object()
     with engine.connect() as connection:
-        listeners.before(connection, cursor, "INSERT INTO tracks (name) VALUES (?)", [("a",)], None, True)
-        listeners.after(connection, cursor, "", (), None, True)
+        connection.exec_driver_sql("INSERT INTO tracks (name) VALUES (?)", [("a",)])
     span = observed.one()
     assert span.name == "INSERT tracks"
     assert names.DB_OPERATION_BATCH_SIZE not in (span.attributes or {})

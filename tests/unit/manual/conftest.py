@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from spanwise.instrumentors import _call
+from spanwise.instrumentors import _abandoned
 from spanwise.manual import parts, told
 from spanwise.meters.provider import MeterProvider
 from spanwise.spans.provider import TracerProvider
@@ -35,7 +35,7 @@ class Observed:
     def spans(self) -> list[ReadableSpan]:
         """In the order in which they ended."""
         gc.collect()
-        _call.end_abandoned()
+        _abandoned.end_abandoned()
         return list(self._exporter.get_finished_spans())
 
     def span(self) -> ReadableSpan:
@@ -64,6 +64,6 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Observed]:
     monkeypatch.setattr(parts, "_made", made.parts)
     monkeypatch.setattr(told, "_told", set())
     yield made
-    _call.end_abandoned()  # else what this test dropped is ended in the next one
+    _abandoned.end_abandoned()  # else what this test dropped is ended in the next one
     made.tracer_provider.shutdown()
     made.meter_provider.shutdown()
