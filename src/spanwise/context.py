@@ -20,6 +20,7 @@ from opentelemetry.trace.propagation import set_span_in_context
 
 __all__ = [
     "HTTP_SUPPRESSION_KEY",
+    "NOWHERE",
     "REQUEST_KEY",
     "SPAN_KEY",
     "SUPPRESSION_KEYS",
@@ -35,6 +36,9 @@ SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 
 # The key under which a Context holds what instrumentors note of the request under way.
 REQUEST_KEY: Final = opentelemetry.context.create_key("spanwise-request")
+
+NOWHERE: Final = Context()
+"""In which there is no span: what is measured there makes no exemplar, which costs as much as the rest."""
 
 UNOBSERVED_PATHS: Final[set[str]] = set()
 """Paths of requests that make no telemetry: those of the health endpoint."""

@@ -42,6 +42,7 @@ class Call:
 
     Attributes:
         context: in which it was started.
+        measured_in: whose span an exemplar of its duration names; by default the same.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Call:
         "_span",
         "_token",
         "context",
+        "measured_in",
     )
 
     _span: Span | None
@@ -94,7 +96,7 @@ class Call:
         self._leaf = leaf
         self._leaf_id = 0
         self._calls = calls
-        self.context = context
+        self.context = self.measured_in = context
         self._labels = labels
         self._began = began
         self._ended = False
@@ -125,19 +127,20 @@ class Call:
         self._dropped = self._clock
         self._clock -= took
 
-    def end(self, more: Mapping[str, AttributeValue] | None = None) -> float:
+    def end(self, more: Mapping[str, AttributeValue] | None = None, *, labels: Fixed | None = None) -> float:
         """End as a success.
 
         Args:
             more: labels of the duration that were not known at the start.
+            labels: all of them instead, where they are the same each time.
 
         Returns:
             The duration in seconds; 0.0 if the call had ended before.
         """
         if self._ended:
             return 0.0
-        labels = self._labels
-        return self._finish({**labels, **more} if more and labels is not None else labels)
+        known = self._labels if labels is None else labels
+        return self._finish({**known, **more} if more and known is not None else known)
 
     def fail(
         self,
@@ -186,14 +189,14 @@ class Call:
         try:
             end = self._began + elapsed
             if self._leaf is not None and self._span is None:
-                self._leaf_id = calls.end_leaf(self._leaf, self.context, self._began, end)
+                self._leaf_id = calls.end_leaf(*self._leaf, self.context, self._began, end)
             if not self._leaf_id:
                 self.span.end(end)
         except Exception as error:
             calls.warn("end a span", error)
         if labels is not None:
             try:
-                calls.record(seconds, labels, self.context)
+                calls.record(seconds, labels, self.measured_in)
             except Exception as error:
                 calls.warn("record a duration", error)
         return seconds

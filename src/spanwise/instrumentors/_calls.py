@@ -36,9 +36,9 @@ from spanwise.context import SUPPRESSION_KEYS, get_context
 from spanwise.fixed import Fixed
 from spanwise.instrumentors._abandoned import end_abandoned, end_at_exit
 from spanwise.instrumentors._abandoned import waiting as _abandoned
-from spanwise.instrumentors._call import NO_CALL, Call, Leaf
+from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.instrumentors._failure import message_of, type_name
-from spanwise.instruments import record_with
+from spanwise.instruments import recorder
 
 __all__ = ["Calls"]
 
@@ -59,14 +59,14 @@ class Calls:
         duration: a histogram in seconds; None if the instrumentor has none.
     """
 
-    __slots__ = ("_duration", "_end_leaf", "_instrumentor", "_leaf", "_warned", "open", "tracer")
+    __slots__ = ("_duration", "_instrumentor", "_leaf", "_warned", "end_leaf", "open", "tracer")
 
     def __init__(self, instrumentor: str, tracer: Tracer, duration: Histogram | None = None) -> None:
         self._instrumentor = instrumentor
         self.tracer = tracer
         # Ours makes no objects of spans that nobody sees (`spanwise.spans.leaf`).
         self._leaf: Callable[[Context, Fixed], object | None] = getattr(tracer, "leaf", _no_leaf)
-        self._end_leaf: Callable[..., int] = getattr(tracer, "end_leaf", _no_leaf)
+        self.end_leaf: Callable[..., int] = getattr(tracer, "end_leaf", _no_leaf)
         self._duration = duration
         self._warned = False
         #: False once the instrumentor was switched off: calls dropped after that are no failures.
@@ -140,30 +140,21 @@ class Calls:
             self._instrumentor,
         )
 
-    def end_leaf(self, leaf: Leaf, context: Context, began: int, end: int) -> int:
-        """Has a span exported that is not there.
-
-        Args:
-            leaf: what there is of it.
-            context: in which it was started.
-            began, end: nanoseconds since 1970.
-
-        Returns:
-            Its id; 0 where it has to be made after all.
-        """
-        return self._end_leaf(*leaf, context, began, end)
-
     def record(self, seconds: float, labels: Mapping[str, AttributeValue], context: Context) -> None:
         """Records a duration.
 
         Args:
             seconds: it.
             labels: its attributes.
-            context: in which the call was started.
+            context: whose span an exemplar names.
         """
-        if self._duration is None:
+        duration = self._duration
+        if duration is None:
             return
         if type(labels) is Fixed:
-            record_with(self._duration, labels)(seconds, context)
+            owner, record = labels.bound
+            if owner is not duration:
+                record = recorder(duration, labels)
+            record(seconds, context)
         else:
-            self._duration.record(seconds, labels)
+            duration.record(seconds, labels, context)

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, ref
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
+from spanwise.fixed import Fixed
 from spanwise.instrumentors._sqlalchemy import Target, address_of
 from spanwise.instrumentors._weak import living
 
@@ -59,7 +60,7 @@ class Database:
         named = getattr(engine.pool, "logging_name", None)
         url = engine.url
         self.name: str = named or _name(engine)
-        self.labels: Labels = {names.DB_CLIENT_CONNECTION_POOL_NAME: self.name}
+        self.labels = Fixed({names.DB_CLIENT_CONNECTION_POOL_NAME: self.name})
         # As contrib's instrumentor has it.
         self.old_name: str = (
             named or f"{url.drivername}://{url.host or ''}:{url.port or ''}/{url.database or ''}"

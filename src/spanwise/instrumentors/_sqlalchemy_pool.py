@@ -13,17 +13,16 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 
 from spanwise import names
-from spanwise.context import SUPPRESSION_KEYS, get_context
+from spanwise.context import NOWHERE, SUPPRESSION_KEYS, get_context
 from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._sqlalchemy_database import HELD_AS, Database
 from spanwise.instrumentors._sqlalchemy_metrics import PoolMetrics
 from spanwise.instrumentors._weak import living
-from spanwise.instruments import ByMeter, make
+from spanwise.instruments import ByMeter, make, recorder
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine, ExceptionContext
@@ -32,7 +31,6 @@ __all__ = ["Pools", "pools_of"]
 
 _OPENING: Final = "spanwise.opening"  # in a connection record's info, which is for its users
 _TAKEN: Final = "spanwise.taken"
-_NOWHERE: Final = Context()  # in which there is no span: no exemplars, which cost as much as the rest
 
 
 class Pools:
@@ -120,7 +118,7 @@ class Pools:
             original: it.
             gave_up: what a pool raises when all of its connections stay in use.
         """
-        wait, use_times, key = self._wait.record, self._use_times, HELD_AS
+        wait, use_times, key = self._wait, self._use_times, HELD_AS
         stable, era = self._stable, self.era
 
         @functools.wraps(original)
@@ -152,7 +150,7 @@ class Pools:
                     for suppressed in SUPPRESSION_KEYS:
                         if context.get(suppressed):
                             return connection
-                    wait(now - began, known.labels, _NOWHERE)
+                    recorder(wait, known.labels)(now - began, NOWHERE)
                     if use_times:
                         connection.info[_TAKEN] = (known, now)
             except Exception as error:
@@ -177,7 +175,7 @@ class Pools:
             taken = record.info.pop(_TAKEN, None)
             if taken is not None:
                 known, since = taken
-                self._use.record(perf_counter() - since, known.labels, _NOWHERE)
+                self._use.record(perf_counter() - since, known.labels, NOWHERE)
         except Exception as error:
             self._metrics.warn("time a connection's use", error)
 
@@ -199,7 +197,7 @@ class Pools:
                 known, since = begun
                 known.opened(record)
                 if self._stable:
-                    self._create.record(perf_counter() - since, known.labels, _NOWHERE)
+                    self._create.record(perf_counter() - since, known.labels, NOWHERE)
         except Exception as error:
             self._metrics.warn("time a connection", error)
 

@@ -12,29 +12,91 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from spanwise import names
+from spanwise.fixed import Fixed
 from spanwise.instrumentors._http import DEFAULT_PORTS, METHODS, OTHER_METHOD, Attributes, Headers
 from spanwise.privacy.url import redact_query
 
-__all__ = ["Described", "full_url", "headers_of", "request_of"]
+__all__ = ["Answered", "Described", "Kind", "full_url", "headers_of", "request_of"]
 
 _VERSIONS: Final = {"HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2": "2", "HTTP/2.0": "2", "HTTP/3": "3"}
+
+
+class Kind:
+    """What requests of one method, scheme and protocol have in common.
+
+    Args:
+        method: as the client wrote it.
+        scheme: http or https.
+        protocol: as WSGI has it.
+
+    Attributes:
+        title: the method as a span's name says it.
+        method: the same as the metrics say it.
+        attributes: of a span.
+        labels: of the metrics, known at a request's start.
+        active: of the requests under way.
+    """
+
+    __slots__ = ("active", "attributes", "labels", "method", "title")
+
+    def __init__(self, method: str, scheme: str, protocol: str) -> None:
+        known = method in METHODS
+        self.title = method if known else "HTTP"
+        self.method = method if known else OTHER_METHOD
+        labels: Attributes = {names.HTTP_REQUEST_METHOD: self.method, names.URL_SCHEME: scheme}
+        self.active = Fixed(labels)
+        version = _VERSIONS.get(protocol)
+        if version:
+            labels[names.NETWORK_PROTOCOL_VERSION] = version
+        self.labels = labels
+        self.attributes = labels if known else {**labels, names.HTTP_REQUEST_METHOD_ORIGINAL: method}
+
+    def answered(self, status: int, route: str | None) -> Answered:
+        """What those have in common that are answered alike."""
+        return _answered(self, status, route)
+
+
+class Answered:
+    """What requests of one kind that are answered alike have in common.
+
+    Attributes:
+        name: the span's; None where no route is known.
+        found: attributes and labels, known with the answer.
+        labels, sizes: of the duration, and the same of the answer's size: each remembers its instrument.
+    """
+
+    __slots__ = ("found", "labels", "name", "sizes")
+
+    def __init__(self, kind: Kind, status: int, route: str | None) -> None:
+        self.found: Attributes = {}
+        if status:
+            self.found[names.HTTP_RESPONSE_STATUS_CODE] = status
+        if route is not None:
+            self.found[names.HTTP_ROUTE] = route
+        self.name = None if route is None else f"{kind.title} {route}"
+        self.labels = Fixed({**kind.labels, **self.found})
+        self.sizes = Fixed(self.labels)
+
+
+# An application has a few; the bounds are for clients that send others.
+_kind: Final = lru_cache(maxsize=64)(Kind)
+# Routes by the statuses they answer with, some 2 kB each.
+_answered: Final = lru_cache(maxsize=512)(Answered)
 
 
 class Described:
     """One request, as far as its telemetry goes.
 
     Attributes:
-        method: as the metric and the span's name say it.
+        kind: what it has in common with others.
         attributes: of the span, known at its start.
-        labels: of the request's metrics, known at its start.
     """
 
-    __slots__ = ("attributes", "labels", "method")
+    __slots__ = ("attributes", "kind")
 
-    def __init__(self, method: str, attributes: Attributes, labels: Attributes) -> None:
-        self.method = method
+    def __init__(self, kind: Kind, attributes: Attributes) -> None:
+        self.kind = kind
         self.attributes = attributes
-        self.labels = labels
 
 
 def request_of(environ: Mapping[str, Any]) -> Described:
@@ -43,16 +105,9 @@ def request_of(environ: Mapping[str, Any]) -> Described:
     Args:
         environ: the WSGI environment (PEP 3333).
     """
-    method = environ.get("REQUEST_METHOD", "")
-    known = method in METHODS
     scheme = environ.get("wsgi.url_scheme", "http")
-    labels: Attributes = {
-        names.HTTP_REQUEST_METHOD: method if known else OTHER_METHOD,
-        names.URL_SCHEME: scheme,
-    }
-    attributes = labels.copy()
-    if not known:
-        attributes[names.HTTP_REQUEST_METHOD_ORIGINAL] = method
+    kind = _kind(environ.get("REQUEST_METHOD", ""), scheme, environ.get("SERVER_PROTOCOL", ""))
+    attributes = kind.attributes.copy()
     path, query = _target(environ)
     attributes[names.URL_PATH] = path
     if query:
@@ -74,10 +129,7 @@ def request_of(environ: Mapping[str, Any]) -> Described:
     agent = environ.get("HTTP_USER_AGENT")
     if agent:
         attributes[names.USER_AGENT_ORIGINAL] = agent
-    version = _VERSIONS.get(environ.get("SERVER_PROTOCOL", ""))
-    if version:
-        attributes[names.NETWORK_PROTOCOL_VERSION] = labels[names.NETWORK_PROTOCOL_VERSION] = version
-    return Described(method if known else "HTTP", attributes, labels)
+    return Described(kind, attributes)
 
 
 def _target(environ: Mapping[str, Any]) -> tuple[str, str]:

@@ -52,8 +52,8 @@ def test_server(environ: dict[str, str], address: str | None, port: int | None) 
 
 def test_an_environment_with_nothing_in_it() -> None:
     request = request_of({})
-    assert request.method == "HTTP"
-    assert request.labels == {names.HTTP_REQUEST_METHOD: "_OTHER", names.URL_SCHEME: "http"}
+    assert request.kind.title == "HTTP"
+    assert request.kind.labels == {names.HTTP_REQUEST_METHOD: "_OTHER", names.URL_SCHEME: "http"}
 
 
 @pytest.mark.parametrize(
