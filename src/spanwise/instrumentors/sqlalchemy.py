@@ -1,7 +1,8 @@
 """SQLAlchemy 1.4, 2.0 and 2.1: a span and a duration an execution; pools, slow and repeated statements.
 
-Listens to SQLAlchemy's public events on the Engine class, so that engines made before and after,
+Listens to SQLAlchemy's documented events on the Engine class, so that engines made before and after,
 synchronous and asynchronous, are covered alike. One public method is wrapped: `_sqlalchemy_pool` says why.
+Statements are carried out by our listener: `_sqlalchemy_statements` says why, and what that cannot see.
 SQLAlchemy itself is not imported here: the listeners are set when the application imports it.
 
 There is no span for connecting, pool check-out, BEGIN, COMMIT or ROLLBACK: they carry no statement, and
