@@ -238,7 +238,7 @@ def beside():
                     asked.append(statement)  # noqa: B023
                     if carries_out:  # noqa: B023
                         getattr(context.dialect, identifier)(cursor, statement, given, context)
-                        return True
+                    return carries_out  # noqa: B023
 
                 target = engine if of == "engine" else sa.engine.Engine
                 sa.event.listen(target, identifier, listener)

@@ -153,10 +153,8 @@ def test_every_way_to_execute(observed: Observed, tmp_path: Path) -> None:
             songs.update().where(songs.c.name == sa.bindparam("old")).values(name=sa.bindparam("new")),
             [{"old": "0", "new": "zero"}, {"old": "1", "new": "uno"}],
         )
-        connection.execution_options(no_parameters=True).exec_driver_sql("SELECT '100%'")
-        streamed = connection.execution_options(no_parameters=False, stream_results=True).execute(
-            sa.select(songs.c.name)
-        )
+        connection.exec_driver_sql("SELECT '100%'", execution_options={"no_parameters": True})
+        streamed = connection.execute(sa.select(songs.c.name), execution_options={"stream_results": True})
         assert len(streamed.all()) == 4
         assert connection.scalar(songs.c.id.default.next_value()) == 5
         connection.commit()

