@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, declarative_base
 
 early = sa.create_engine("sqlite:///:memory:")
+opened_before = sa.create_engine("sqlite:///:memory:").connect()
 from spanwise.instrumentors.sqlalchemy import SQLAlchemyInstrumentor
 
 SQLAlchemyInstrumentor().instrument(tracer_provider=provider, meter_provider=meters, pool_use_time=True)
@@ -201,7 +202,71 @@ def told():
     return found
 
 
-result = {"version": sa.__version__}
+def initialized():
+    """A dialect that asks a new database what it is, in the ways in which dialects do."""
+    engine = sa.create_engine("sqlite:///:memory:")
+    original, asked = engine.dialect.initialize, []
+
+    def initialize(connection):
+        asked.append(connection.exec_driver_sql("SELECT 1 AS version").scalar())
+        asked.append(connection.execute(sa.text("SELECT 2 AS schema")).scalar())
+        cursor = connection.connection.cursor()
+        connection._cursor_execute(cursor, "SELECT 3", ())
+        asked.append(cursor.fetchone()[0])
+        cursor.close()
+        original(connection)
+
+    engine.dialect.initialize = initialize
+    with engine.connect():
+        found = told()
+    return {"asked": asked, "spans": found}
+
+
+def beside():
+    """How often other listeners are asked and statements executed, by what those listeners return."""
+    found = {}
+    for identifier, parameters in (("do_execute", (1,)), ("do_executemany", [(1,), (2,)])):
+        for of in ("engine", "all"):
+            for carries_out in (False, True):
+                engine = sa.create_engine("sqlite:///:memory:")
+                with engine.begin() as connection:
+                    connection.exec_driver_sql("CREATE TABLE numbers (number INTEGER)")
+                told()
+                asked = []
+
+                def listener(cursor, statement, given, context, identifier=identifier):
+                    asked.append(statement)  # noqa: B023
+                    if carries_out:  # noqa: B023
+                        getattr(context.dialect, identifier)(cursor, statement, given, context)
+                    return carries_out  # noqa: B023
+
+                target = engine if of == "engine" else sa.engine.Engine
+                sa.event.listen(target, identifier, listener)
+                with engine.begin() as connection:
+                    connection.exec_driver_sql("INSERT INTO numbers VALUES (?)", parameters)
+                sa.event.remove(target, identifier, listener)
+                names = [span["name"] for span in told()]
+                with engine.connect() as connection:
+                    rows = connection.execute(sa.text("SELECT count(*) FROM numbers")).scalar()
+                told()
+                found[f"{identifier}, {of}, {carries_out}"] = [len(asked), rows, names]
+    return found
+
+
+def without_parameters():
+    engine = sa.create_engine("sqlite:///:memory:")
+    with engine.connect() as connection:
+        connection.execution_options(no_parameters=True).exec_driver_sql("SELECT 1")
+    return [span["name"] for span in told()]
+
+
+result = {"version": sa.__version__, "events": sa.engine.Engine._has_events}
+opened_before.execute(sa.text("SELECT 1"))
+opened_before.close()
+result["opened before"] = [span["name"] for span in told()]
+result["initialized"] = initialized()
+result["beside"] = beside()
+result["without parameters"] = without_parameters()
 for name, engine in (("early", early), ("late", late)):
     work(engine)
     result[name] = told()

@@ -126,6 +126,38 @@ def test_a_cancelled_statement_ends_its_span(version: str) -> None:
     assert span["attributes"]["error.type"] == "asyncio.exceptions.CancelledError"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_statements_of_a_dialect_are_not_observed(version: str) -> None:
+    assert _probe(version, True)["initialized"] == {"asked": [1, 2, 3], "spans": []}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_connection_opened_before_is_observed(version: str) -> None:
+    assert _probe(version, True)["opened before"] == ["SELECT"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_other_listeners_and_ours(version: str) -> None:
+    # How often the other one was asked, the rows that were inserted, and the spans.
+    expected = {
+        f"{identifier}, {of}, {carries_out}": [1, rows, [name]]
+        for identifier, rows, name in (
+            ("do_execute", 1, "INSERT numbers"),
+            ("do_executemany", 2, "BATCH INSERT numbers"),
+        )
+        for of in ("engine", "all")
+        for carries_out in (False, True)
+    }
+    assert _probe(version, True)["beside"] == expected
+    assert _probe(version, True)["without parameters"] == ["SELECT"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_connections_have_no_events_for_us(version: str) -> None:
+    # A guard of the cost, which this mark doubles. In 1.4 it is set by listening for errors.
+    assert _probe(version, True)["events"] is (version == "1.4")
+
+
 POOL = {"idle.max": 1, "idle.min": 0}
 
 

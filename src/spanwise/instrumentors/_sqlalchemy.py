@@ -228,10 +228,12 @@ def initializes(conn: Any) -> bool:
     """Whether a dialect asks a new database what it is: these statements are SQLAlchemy's own.
 
     The one place that tells: nothing public does. tests/integration/test_sqlalchemy_versions.py says for
-    which versions that holds. In 1.4, the connections of applications have events where something listens
-    for errors, as ours does.
+    which versions that holds. A version that has neither mark would have these statements observed.
     """
-    return not getattr(conn, "_allow_autobegin", conn._has_events)
+    allowed = getattr(conn, "_allow_autobegin", None)
+    if allowed is None:  # 1.4, where the mark is that such a connection is not to come back
+        allowed = getattr(conn, "_Connection__can_reconnect", True)
+    return not allowed
 
 
 def raised_by_driver(error: BaseException, dialect: Any) -> bool:

@@ -4,7 +4,14 @@ SQLAlchemy lets a listener of ``do_execute`` carry out the execution itself
 (https://docs.sqlalchemy.org/en/20/core/events.html#sqlalchemy.events.DialectEvents). Ours does what
 SQLAlchemy would do, and has its beginning, its end and its error at hand. The events before and after an
 execution would have SQLAlchemy dispatch every other event of each connection too, for nobody: as much as the
-span costs.
+span costs. SQLAlchemy calls these events semi-public: tests/integration/test_sqlalchemy_versions.py runs them
+on each version.
+
+Listeners of the application's for the same events are asked as ever, and each once: those before ours by
+SQLAlchemy, those after it by ours, within the span. SQLAlchemy asks in the order in which they were added,
+those for all engines first. One before ours that carries out the execution itself ends the asking: such a
+statement has no span, no duration and no comment, and ours could not be put before it, since these events
+know no ``insert=True``. A statement that a listener refuses before the driver's turn has none either.
 """
 
 from __future__ import annotations
@@ -161,15 +168,19 @@ class Statements:
             )
             if call is NO_CALL:
                 return None
+        except Exception as error:
+            self.calls.warn("observe a statement", error)
+            return None
+        # The call is there and has to end, whatever fails from here on.
+        try:
             request: Any = call.context.get(REQUEST_KEY) or request_of(call.context)
             if request is not None:
                 request.count(about.repeated, self._often)
             if self._commenter is not None:
                 statement = self._comment(self._commenter, statement, about, call, context)
-            return call, about, database, statement
         except Exception as error:
-            self.calls.warn("observe a statement", error)
-            return None
+            self.calls.warn("count or comment a statement", error)
+        return call, about, database, statement
 
     def _comment(
         self, commenter: Commenter, statement: str, about: Described, call: Call, context: ExecutionContext
@@ -223,7 +234,7 @@ def _carried_out(
 ) -> bool:
     """Asks the listeners after ours, as SQLAlchemy would: whether one has carried out the execution."""
     after = False
-    for each in listeners:
+    for each in tuple(listeners):  # one of them may switch ours off
         if after and each(cursor, statement, *rest):
             return True
         after = after or each is ours

@@ -1,7 +1,8 @@
 """SQLAlchemy 1.4, 2.0 and 2.1: a span and a duration an execution; pools, slow and repeated statements.
 
-Listens to SQLAlchemy's public events on the Engine class, so that engines made before and after,
+Listens to SQLAlchemy's documented events on the Engine class, so that engines made before and after,
 synchronous and asynchronous, are covered alike. One public method is wrapped: `_sqlalchemy_pool` says why.
+Statements are carried out by our listener: `_sqlalchemy_statements` says why, and what that cannot see.
 SQLAlchemy itself is not imported here: the listeners are set when the application imports it.
 
 There is no span for connecting, pool check-out, BEGIN, COMMIT or ROLLBACK: they carry no statement, and
@@ -26,13 +27,15 @@ class SQLAlchemyInstrumentor(Instrumentor):
 
         SQLAlchemyInstrumentor().instrument(tracer_provider=…, meter_provider=…)
 
-    Engines need not be named: all of the process are observed. Options:
+    Engines need not be named: all of the process are observed. A statement that an earlier listener of the
+    application's for ``do_execute`` carries out itself is not: SQLAlchemy then asks nobody else. Options:
 
     - ``slow_statement``: seconds beyond which a statement is counted and logged as slow; 1 by default.
     - ``repeated_statements``: so many runs of one statement in a request flag it; 10 by default.
     - ``enable_commenter``, ``commenter_options``, ``enable_attribute_commenter``: SQL comments, as with
       OpenTelemetry's instrumentor. A comment makes every statement's text another one, which defeats
-      drivers that prepare statements by their text.
+      drivers that prepare statements by their text. It is added last: neither ``echo`` nor listeners of
+      ``before_cursor_execute`` nor SQLAlchemy's errors show it.
     - ``pool_use_time``: whether the time between check-out and check-in is measured; False by default.
     """
 

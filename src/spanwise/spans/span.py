@@ -7,8 +7,7 @@ dict", written with nothing between, is one step to other threads. Where there h
 own copy of the dict: a writer that came too late writes into the old one, which nobody reads. The view is
 made before the writer looks whether the span has ended, and `end` marks the end before it looks for a
 view, so one of the two always sees the other. Free-threaded builds always copy, and claim the end under
-a lock. What isn't atomic: several threads that set attributes on one full span can leave it over its
-limit by at most their number.
+a lock. What isn't atomic: threads that fill one span can leave it over its limit by at most their number.
 """
 
 from __future__ import annotations
@@ -327,6 +326,5 @@ class Span(SpanDetails):
         self.end()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ReadableSpan:
-        # A record of what the span holds. A second live span that reported to the processors would
-        # be counted twice, and processors and locks can't be copied.
+        # A record: a second live span would be counted twice, and processors and locks can't be copied.
         return copy.deepcopy(self._readable_span(), memo)

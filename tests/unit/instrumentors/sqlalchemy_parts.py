@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sqlite3
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,9 +60,12 @@ class Observed:
         return [point for metric in metrics if metric.name == wanted for point in metric.data.data_points]
 
 
-def new_engine(**options: Any) -> Engine:
+def new_engine(driver: type[sqlite3.Connection] = sqlite3.Connection, **options: Any) -> Engine:
     engine = sa.create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}, **options
+        "sqlite://",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "factory": driver},
+        **options,
     )
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE tracks (id INTEGER PRIMARY KEY, name TEXT UNIQUE)")
@@ -71,3 +76,43 @@ def new_engine(**options: Any) -> Engine:
 def run(engine: Engine, statement: Any, *parameters: Any) -> None:
     with engine.begin() as connection:
         connection.execute(statement if not isinstance(statement, str) else sa.text(statement), *parameters)
+
+
+def recording() -> tuple[type[sqlite3.Connection], list[str]]:
+    """A driver's connection, and the statements that such ones were given."""
+    given: list[str] = []
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, statement: str, *rest: Any) -> Any:
+            given.append(statement)
+            return super().execute(statement, *rest)
+
+        def executemany(self, statement: str, *rest: Any) -> Any:
+            given.append(statement)
+            return super().executemany(statement, *rest)
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, factory: Any = Cursor) -> Any:
+            return super().cursor(factory)
+
+    return Connection, given
+
+
+def execute_at(url: str, statement: str, cursor: Any) -> None:
+    """Has our listener carry out a statement of an engine whose driver isn't installed here."""
+
+    class Holder:  # stands for the engine, its dialect, pool and connection
+        pass
+
+    held: Any = Holder()
+    held.url, held.engine, held.dialect, held.pool = sa.make_url(url), held, held, held
+    held.name = held.url.get_backend_name()
+    done: list[str] = []
+    held.do_execute = lambda _cursor, statement, _parameters, _context: done.append(statement)
+    statements = SQLAlchemyInstrumentor()._statements
+    assert statements is not None
+    listener = dict(statements.events)["do_execute"]
+    held.dispatch = SimpleNamespace(do_execute=(listener,))
+    context = SimpleNamespace(root_connection=held, dialect=held)
+    assert listener(cursor, statement, (), context)
+    assert done == [statement]

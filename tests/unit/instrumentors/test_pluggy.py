@@ -29,7 +29,7 @@ from opentelemetry.trace import StatusCode, get_current_span
 
 from spanwise import names
 from spanwise.context import suppressed
-from spanwise.instrumentors import _awaited, _pluggy
+from spanwise.instrumentors import _abandoned, _awaited, _pluggy
 from spanwise.instrumentors.pluggy import PluggyInstrumentor
 
 spec = pluggy.HookspecMarker("store")

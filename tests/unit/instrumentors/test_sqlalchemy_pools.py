@@ -434,7 +434,7 @@ def test_our_own_failure(
     engine = make()
     with caplog.at_level(logging.WARNING), engine.connect() as connection:
         assert connection.execute(sa.text("SELECT 1")).scalar() == 1
-    records = [r for r in caplog.records if r.name == "spanwise.instrumentors._call"]
+    records = [r for r in caplog.records if r.name == "spanwise.instrumentors._calls"]
     assert len(records) == 1
     monkeypatch.undo()
     assert value(observed, PENDING) in (0, None)

@@ -20,16 +20,15 @@ from opentelemetry import context as contexts
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id, set_span_in_context
-from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from sqlalchemy_parts import TRACKS, Observed, new_engine, run
+from sqlalchemy_parts import TRACKS, Observed, execute_at, new_engine, recording, run
 
 from spanwise import names
 from spanwise.context import REQUEST_KEY
-from spanwise.instrumentors import _call, _request, _slow
+from spanwise.instrumentors import _call, _calls, _request, _slow
 from spanwise.instrumentors._request import Request
 from spanwise.instrumentors._sqlalchemy import fingerprint
 from spanwise.instrumentors._sqlcommenter import Commenter, with_comment
@@ -44,10 +43,17 @@ Instrument = Callable[..., Observed]
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = new_engine()
-    yield made
+def driven() -> Iterator[tuple[Engine, list[str]]]:
+    driver, sent = recording()
+    made = new_engine(driver)
+    sent.clear()
+    yield made, sent
     made.dispose()
+
+
+@pytest.fixture
+def engine(driven: tuple[Engine, list[str]]) -> Engine:
+    return driven[0]
 
 
 @pytest.fixture
@@ -363,15 +369,9 @@ def test_the_flag_is_that_of_the_most_repeated(run_in_order: list[int], limit: i
 
 
 @pytest.fixture
-def sent(engine: Engine) -> list[str]:
+def sent(driven: tuple[Engine, list[str]]) -> list[str]:
     """The statements that reach the driver."""
-    found: list[str] = []
-
-    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        found.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    return found
+    return driven[1]
 
 
 def parsed(statement: str) -> dict[str, str]:
@@ -503,7 +503,7 @@ def commented(paramstyle: str, options: dict[str, Any], tags: dict[str, Any]) ->
     execution: Any = SimpleNamespace(execution_options=options)
     token = contexts.attach(contexts.set_value("SQLCOMMENTER_ORM_TAGS_AND_VALUES", tags))
     try:
-        call = _call.Calls("t", Observed().tracer).start("SELECT")
+        call = _calls.Calls("t", Observed().tracer).start("SELECT")
         commenter = Commenter({"db_framework": False, "opentelemetry_values": False}, False)
         made = commenter.comment(conn, "SELECT 1", call, execution)
         call.end()
@@ -569,17 +569,8 @@ def test_returned_rows(
     expected: list[int],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Holder:  # stands for an engine, its dialect, pool and connection, whose driver isn't installed here
-        pass
-
     observed = instrument()
-    listeners = SQLAlchemyInstrumentor()._listeners
-    held: Any = Holder()
-    held.url, held.engine, held.dialect, held.pool = sa.make_url(url), held, held, held
-    held.name = held.url.get_backend_name()
-    cursor = SimpleNamespace(rowcount=rows)
-    listeners.before(held, cursor, statement, (), None, False)
-    listeners.after(held, cursor, statement, (), None, False)
+    execute_at(url, statement, SimpleNamespace(rowcount=rows))
     points = observed.points(ROWS)
     assert [point.sum for point in points] == expected
     assert [point.count for point in points] == [1] * len(expected)
