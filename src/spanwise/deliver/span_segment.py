@@ -135,53 +135,60 @@ class SpanSegment:
         """Writes a record with the zero after it: the chunk's end for a reader after a kill."""
         # Never waits: the lock may be held by the delivery thread, or by the very call on top of which
         # a signal handler or a finalizer ends this span. Whoever holds it writes what was set aside.
-        if not self._lock.acquire(False):
+        lock = self._lock
+        if not lock.acquire(False):
             self._aside.append((resource, scope, record))
-            self._settle()  # it may have been released in between
-            return
-        try:
-            if self._waiting + self._held >= self._capacity:
-                self.account.drop(1, "queue_full")
+            if not lock.acquire(False):
                 return
-            lane = self._last
-            if lane is None or lane.scope is not scope or lane.resource is not resource:
-                key = id(resource), id(scope)
-                lane = self._lanes.get(key) or self._lanes.setdefault(key, _Lane(resource, scope))
-                self._last = lane
-            chunk = lane.chunk
-            end = chunk.end + len(record)
-            if end > chunk.limit or chunk.count >= chunk.most:
-                another = self._another(lane, len(record))
-                if another is None:
+            record = b""
+        while True:
+            try:
+                if not record:
+                    resource, scope, record = self._aside.popleft()
+                lane = self._last
+                if lane is None or lane.scope is not scope or lane.resource is not resource:
+                    lane = self._last = self._lane(resource, scope)
+                chunk = lane.chunk
+                size = len(record)
+                if self._waiting + self._held >= self._capacity:
+                    self.account.drop(1, "queue_full")
+                elif (chunk.end + size <= chunk.limit and chunk.count < chunk.most) or self._another(
+                    lane, size
+                ):
+                    chunk = lane.chunk
+                    end = chunk.end + size
+                    self._segment.data[chunk.end : end] = record  # type: ignore[union-attr]
+                    chunk.end = end - 1  # the next record takes the zero's place
+                    chunk.count += 1
+                    self._waiting += 1
+                else:
                     self._keep_large(lane, record)
-                    return
-                chunk = another
-                end = chunk.end + len(record)
-            self._segment.data[chunk.end : end] = record  # type: ignore[union-attr]
-            chunk.end = end - 1  # the next record takes the zero's place
-            chunk.count += 1
-            self._waiting += 1
-        finally:
-            self._lock.release()
-            if self._aside:
-                self._settle()
+            finally:
+                lock.release()
+            if not self._aside or not lock.acquire(False):
+                return
+            record = b""
 
     def _settle(self) -> None:
-        """Writes what was set aside, unless somebody holds the lock: then that one comes here."""
-        while self._aside and not self._lock.locked():
-            try:
+        """Writes what was set aside, unless somebody holds the lock: then that one does."""
+        try:
+            if self._aside:
                 self._put(*self._aside.popleft())
-            except IndexError:  # another thread was quicker
-                return
-            except Exception as error:
-                self._lose(error)
+        except IndexError:  # another thread was quicker
+            return
+        except Exception as error:
+            self._lose(error)
 
     def _lose(self, error: Exception) -> None:
         self.account.drop(1, "encoding")
         _logger.warning("a span could not be kept for delivery and is dropped: %s", error)
 
-    def _another(self, lane: _Lane, size: int) -> Chunk | None:
-        """A new chunk for a lane, with room for ``size`` bytes; its old one is ready to be sent."""
+    def _lane(self, resource: Any, scope: Any) -> _Lane:
+        key = id(resource), id(scope)
+        return self._lanes.get(key) or self._lanes.setdefault(key, _Lane(resource, scope))
+
+    def _another(self, lane: _Lane, size: int) -> bool:
+        """Gives a lane a new chunk with room for ``size`` bytes, if there is one; its old one is ready."""
         if lane.chunk.count:
             self._ready.append((lane, lane.chunk))
             lane.chunk = _EMPTY
@@ -191,13 +198,14 @@ class SpanSegment:
             wanted = -(-self._capacity // self._batch) * a_request
             self._segment = Segment(max(wanted, _LEAST), self._folder, self._label)
         if size + len(lane.opening) + 64 > CHUNK:
-            return None
+            return False
         chunk = self._segment.take(lane.opening)
-        if chunk is not None:
-            # Chunks are sent whole: this one ends where the request that it will be in is full.
-            chunk.most = self._batch - sum(each.count for _, each in self._ready) % self._batch
-            lane.chunk = chunk
-        return chunk
+        if chunk is None:
+            return False
+        # Chunks are sent whole: this one ends where the request that it will be in is full.
+        chunk.most = self._batch - sum(each.count for _, each in self._ready) % self._batch
+        lane.chunk = chunk
+        return True
 
     def _keep_large(self, lane: _Lane, record: bytes) -> None:
         """A span that fits no chunk waits as bytes; one for which no chunk is free is dropped."""

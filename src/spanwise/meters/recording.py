@@ -33,8 +33,9 @@ _LEAST_OF_ONE = 8
 # Attribute sets as they were written. The same set in another order is another one of these.
 _MOST_KNOWN = 4 * MOST_SETS
 
-# Attributes of these types are compared by value, then by type: 1, 1.0 and True are equal to Python. A set
-# with any other value, such as a list, goes the SDK's way each time.
+# Attributes of these types are compared by value, then by type: 1, 1.0 and True are equal to Python, and so
+# are a text and an enumeration's member with that text. A set with any other value, such as a list, goes the
+# SDK's way each time.
 _COMPARABLE = frozenset((str, bool, int, float))
 
 Measure = Callable[..., None]
@@ -45,14 +46,14 @@ class _Known:
 
     Attributes:
         attributes: a copy of them.
-        types: of the values, in order; None where all are strings.
+        types: of the values, in order.
         series: theirs.
         pending: the series' amounts.
     """
 
     __slots__ = ("attributes", "pending", "series", "types")
 
-    def __init__(self, attributes: dict[str, Any], types: list[type] | None, series: Series) -> None:
+    def __init__(self, attributes: dict[str, Any], types: list[type], series: Series) -> None:
         self.attributes, self.types = attributes, types
         self.series, self.pending = series, series.pending
 
@@ -119,9 +120,7 @@ class Recording:
                 if attributes:
                     values = (*attributes.values(),)
                     found = known[values]
-                    if found.attributes != attributes or (
-                        found.types is not None and found.types != [*map(type, values)]
-                    ):
+                    if found.attributes != attributes or found.types != [*map(type, values)]:
                         raise LookupError
                 else:
                     found = known[()]
@@ -178,9 +177,9 @@ class Recording:
     def _series_of(self, attributes: Any) -> Series | None:
         values = (*attributes.values(),)
         found = self._known.get(values)
-        if found is None or found.attributes != attributes:
+        if found is None or found.attributes != attributes or found.types != [*map(type, values)]:
             return None
-        return found.series if found.types is None or found.types == [*map(type, values)] else None
+        return found.series
 
     def _first(self, amount: float, attributes: Any, context: Any) -> None:
         """Attributes not known as they are written: the SDK's way, which also makes their aggregations."""
@@ -204,6 +203,5 @@ class Recording:
             return
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        texts = all(each is str for each in types)
-        self._known[tuple(written.values())] = _Known(written, None if texts else types, series)
+        self._known[tuple(written.values())] = _Known(written, types, series)
         self._most_waiting = max(_LEAST_OF_ONE, min(_MOST_OF_ONE, _MOST_WAITING // len(self._table)))
