@@ -131,13 +131,21 @@ class SpanSegment:
             self._lose(error)
         return self._waiting >= self._batch
 
-    def _put(self, resource: Any, scope: Any, record: bytes) -> None:
-        """Writes a record with the zero after it: the chunk's end for a reader after a kill."""
+    def _put(self, resource: Any, scope: Any, record: bytes, settling: bool = False) -> None:
+        """Writes a record with the zero after it: the chunk's end for a reader after a kill.
+
+        Args:
+            resource, scope: whose span it is.
+            record: the span's message in its scope, and the zero.
+            settling: whether :meth:`_settle` calls. It goes on by itself: were it called from here, the two
+                would call each other for as long as threads take the lock from one another.
+        """
         # Never waits: the lock may be held by the delivery thread, or by the very call on top of which
         # a signal handler or a finalizer ends this span. Whoever holds it writes what was set aside.
         if not self._lock.acquire(False):
             self._aside.append((resource, scope, record))
-            self._settle()  # it may have been released in between
+            if not settling:
+                self._settle()  # it may have been released in between
             return
         try:
             if self._waiting + self._held >= self._capacity:
@@ -163,14 +171,14 @@ class SpanSegment:
             self._waiting += 1
         finally:
             self._lock.release()
-            if self._aside:
+            if self._aside and not settling:
                 self._settle()
 
     def _settle(self) -> None:
         """Writes what was set aside, unless somebody holds the lock: then that one comes here."""
         while self._aside and not self._lock.locked():
             try:
-                self._put(*self._aside.popleft())
+                self._put(*self._aside.popleft(), settling=True)
             except IndexError:  # another thread was quicker
                 return
             except Exception as error:
