@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-from collectors import port, until
+from collectors import until
 from parts import need
+from servers import free_port
 
 INSTALL = "apt-get install prometheus-alertmanager"
 
@@ -46,7 +47,7 @@ class Told:
 
         self.server = HTTPServer(("127.0.0.1", 0), Answer)
         self.base = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def of(self, path: str) -> list[Any]:
         return [body for where, body in list(self.bodies) if where == path]
@@ -56,7 +57,7 @@ class Told:
 def running(tmp_path: Path, configuration: str) -> Iterator[str]:
     config = tmp_path / "alertmanager.yaml"
     config.write_text(configuration, encoding="utf-8")
-    address = f"127.0.0.1:{port()}"
+    address = f"127.0.0.1:{free_port()}"
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -24,15 +23,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from parts import need
+from servers import free_port
 
 FEATURES = "--feature-gates=processor.tailsamplingprocessor.recordpolicy"
-
-
-def port() -> int:
-    """A port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 40) -> Any:
@@ -128,9 +121,9 @@ def running(folder: Path, configuration: str) -> Iterator[Running]:
     config = folder / "collector.yaml"
     config.write_text(configuration, encoding="utf-8")
     sink = Sink()
-    http, metrics, health = port(), port(), port()
+    http, metrics, health = free_port(), free_port(), free_port()
     environment = os.environ | {
-        "SPANWISE_OTLP_GRPC": f"127.0.0.1:{port()}",
+        "SPANWISE_OTLP_GRPC": f"127.0.0.1:{free_port()}",
         "SPANWISE_OTLP_HTTP": f"127.0.0.1:{http}",
         "SPANWISE_JAEGER_ENDPOINT": f"127.0.0.1:{sink.port}",
         "SPANWISE_GATEWAYS_HOST": "127.0.0.1",
@@ -138,7 +131,7 @@ def running(folder: Path, configuration: str) -> Iterator[Running]:
         "SPANWISE_PROMETHEUS_LISTEN": f"127.0.0.1:{metrics}",
         "SPANWISE_HEALTH_LISTEN": f"127.0.0.1:{health}",
         "SPANWISE_STORAGE_DIR": str(folder / "storage"),
-        "SPANWISE_TELEMETRY_PORT": str(port()),
+        "SPANWISE_TELEMETRY_PORT": str(free_port()),
         "SPANWISE_METRICS_FLUSH": "500ms",
     }
     log = folder / "log"

@@ -29,11 +29,13 @@ def environment(name: str, wanted: list[str], *, without: str = "", variant: obj
     own = [re.split(r"[^\w.-]", text)[0] for text in requires("spanwise") or () if "extra ==" not in text]
     # The very versions that this process runs on: what is compared differs in what is wanted only.
     wanted = sorted([*(f"{each}=={installed(each)}" for each in own), *wanted])
-    key = hashlib.sha256(repr((wanted, variant, sys.version_info[:3], sys.prefix)).encode()).hexdigest()[:16]
+    # The interpreter is the base's: another checkout's environment need not make this one again.
+    made_of = (wanted, variant, sys.version_info[:3], sys.base_prefix)
+    key = hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
     folder = cache() / "venvs" / f"{name}-{key}"
     python = folder / "bin" / "python"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ready = folder / "ready"
         if ready.exists() and python.exists():

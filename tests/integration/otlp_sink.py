@@ -87,7 +87,7 @@ def otlp_sink() -> Iterator[Sink]:
     sink = Sink()
     http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(sink))
     http.daemon_threads = True
-    serving = threading.Thread(target=http.serve_forever, daemon=True)
+    serving = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
     serving.start()
     server = grpc.server(ThreadPoolExecutor(4))
     trace_grpc.add_TraceServiceServicer_to_server(

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 from alertmanagers import Told, running
-from collectors import port, until
+from collectors import until
 from parts import need
+from servers import free_port
 
 from spanwise.artefacts.alertmanager import alertmanager
 from spanwise.artefacts.prometheus import rules_file
@@ -52,7 +53,7 @@ class Shown:
 
         self.server = HTTPServer(("127.0.0.1", 0), Answer)
         self.address = f"127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def prometheus(folder: Path, rules: str, target: str, alerts_to: str) -> Iterato
         },
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    address = f"127.0.0.1:{port()}"
+    address = f"127.0.0.1:{free_port()}"
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
             [

@@ -58,7 +58,7 @@ class Service:
 
         self.server = HTTPServer(("127.0.0.1", 0), Answer)
         self.address = f"127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def text(self) -> str:
         now = time.monotonic()

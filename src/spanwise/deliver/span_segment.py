@@ -132,18 +132,24 @@ class SpanSegment:
         return self._waiting >= self._batch
 
     def _put(self, resource: Any, scope: Any, record: bytes) -> None:
-        """Writes a record with the zero after it: the chunk's end for a reader after a kill."""
+        """Writes a record with the zero after it: the chunk's end for a reader after a kill.
+
+        Then what others had to set aside; without a record, only that.
+        """
         # Never waits: the lock may be held by the delivery thread, or by the very call on top of which
         # a signal handler or a finalizer ends this span. Whoever holds it writes what was set aside.
         lock = self._lock
         if not lock.acquire(False):
-            self._aside.append((resource, scope, record))
+            if record:
+                self._aside.append((resource, scope, record))
             if not lock.acquire(False):
                 return
             record = b""
         while True:
             try:
                 if not record:
+                    if not self._aside:
+                        return
                     resource, scope, record = self._aside.popleft()
                 lane = self._last
                 if lane is None or lane.scope is not scope or lane.resource is not resource:
@@ -171,13 +177,11 @@ class SpanSegment:
 
     def _settle(self) -> None:
         """Writes what was set aside, unless somebody holds the lock: then that one does."""
-        try:
-            if self._aside:
-                self._put(*self._aside.popleft())
-        except IndexError:  # another thread was quicker
-            return
-        except Exception as error:
-            self._lose(error)
+        while self._aside and not self._lock.locked():
+            try:
+                self._put(None, None, b"")
+            except Exception as error:
+                self._lose(error)
 
     def _lose(self, error: Exception) -> None:
         self.account.drop(1, "encoding")

@@ -254,7 +254,7 @@ def test_the_last_delivery_has_them(signalled: bool) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", STREAM],

@@ -434,9 +434,10 @@ def test_memory_is_measured_where_it_is_asked_for(telemetry: Telemetry, client: 
     telemetry.instrument(request_memory=True)
     kept: list[bytes] = []
     app = application(telemetry)
-    app.add_url_rule("/grows", view_func=lambda: str(kept.append(b"x" * 20_000_000)))
+    app.add_url_rule("/grows", view_func=lambda: str(kept.append(b"x" * 40_000_000)))
+    # Beyond 32 MiB malloc always asks the system; less may come from what the process had and did not use.
     assert app.test_client().get("/grows").status_code == 200
-    assert telemetry.spans[-1].attributes[name] >= 19_000_000
+    assert telemetry.spans[-1].attributes[name] >= 39_000_000
     (point,) = telemetry.points(name)
     assert point.sum >= 19_000_000
     assert point.attributes[names.HTTP_ROUTE] == "/grows"
