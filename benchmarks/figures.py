@@ -47,7 +47,7 @@ TARGETS: Sequence[Target] = (
         STOCK,
         0.15,
     ),
-    Target("the same", "flask_request", "process", "ddtrace", 0.15),
+    Target("such a request", "flask_request", "process", "ddtrace", 0.15),
 )
 # The other target: no span dropped at this rate.
 DROPS = ("job_slowdown", "work-10000")

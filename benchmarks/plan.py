@@ -118,7 +118,7 @@ WORKLOADS: Mapping[str, Workload] = {
             "µs of process CPU",
             (Figure("process", "a request"),),
             over_plain=True,
-            chunks=(3, 30),
+            chunks=(3, 12),
         ),
     )
 }
