@@ -82,9 +82,9 @@ class Channel:
             self._woken = True
             self._wake()
 
-    def offer_leaf(self, *fields: Any) -> None:
+    def offer_leaf(self, resource: Any, scope: Any, fields: tuple[Any, ...]) -> None:
         """The same of a span that never was an object; its fields are the source's to know."""
-        if (self._keep_leaf(*fields) or self._delay <= 0) and not self._woken:
+        if (self._keep_leaf(resource, scope, fields) or self._delay <= 0) and not self._woken:
             self._woken = True
             self._wake()
 

@@ -116,7 +116,7 @@ class SpanSegment:
             self._lose(error)
         return self._waiting >= self._batch
 
-    def offer_leaf(self, resource: Any, scope: Any, *fields: Any) -> bool:
+    def offer_leaf(self, resource: Any, scope: Any, fields: tuple[Any, ...]) -> bool:
         """The same of a span that never was an object.
 
         Args:

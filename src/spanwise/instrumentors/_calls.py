@@ -59,7 +59,7 @@ class Calls:
         duration: a histogram in seconds; None if the instrumentor has none.
     """
 
-    __slots__ = ("_duration", "_instrumentor", "_leaf", "_warned", "end_leaf", "open", "tracer")
+    __slots__ = ("_instrumentor", "_leaf", "_warned", "duration", "end_leaf", "open", "tracer")
 
     def __init__(self, instrumentor: str, tracer: Tracer, duration: Histogram | None = None) -> None:
         self._instrumentor = instrumentor
@@ -67,7 +67,7 @@ class Calls:
         # Ours makes no objects of spans that nobody sees (`spanwise.spans.leaf`).
         self._leaf: Callable[[Context, Fixed], object | None] = getattr(tracer, "leaf", _no_leaf)
         self.end_leaf: Callable[..., int] = getattr(tracer, "end_leaf", _no_leaf)
-        self._duration = duration
+        self.duration = duration
         self._warned = False
         #: False once the instrumentor was switched off: calls dropped after that are no failures.
         self.open = True
@@ -148,13 +148,10 @@ class Calls:
             labels: its attributes.
             context: whose span an exemplar names.
         """
-        duration = self._duration
+        duration = self.duration
         if duration is None:
             return
         if type(labels) is Fixed:
-            owner, record = labels.bound
-            if owner is not duration:
-                record = recorder(duration, labels)
-            record(seconds, context)
+            recorder(duration, labels)(seconds, context)
         else:
             duration.record(seconds, labels, context)

@@ -37,8 +37,11 @@ class Incoming:
         if textmap is not self._textmap:
             self._textmap = textmap
             self._variables = tuple(map(_variable, textmap.fields)) if textmap.fields <= _W3C else None
-        if self._variables is None or any(name in environ for name in self._variables):
+        if self._variables is None:
             return extract(environ, current, _GETTER)
+        for name in self._variables:
+            if name in environ:
+                return extract(environ, current, _GETTER)
         return current
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from bisect import bisect_left
 from collections.abc import Callable
 from time import time_ns
 from typing import Any
@@ -112,7 +113,7 @@ class Recording:
                 self._lock.release()
 
     def _quick(self, *, exemplars: bool) -> Measure:
-        known, first, relieve = self._known, self._first, self._relieve
+        known, first, relieve, keep = self._known, self._first, self._relieve, _keep
 
         def measure(amount: float, attributes: Any = None, context: Any = None) -> None:
             try:
@@ -132,7 +133,7 @@ class Recording:
                 if span is not None:
                     of_span = span.get_span_context()
                     if of_span.trace_flags & 1:
-                        found.series.sampled.append((amount, time_ns(), of_span, found.attributes))
+                        keep(found.series, amount, of_span, found.attributes)
             pending = found.pending
             pending.append(amount)
             if len(pending) >= self._most_waiting:
@@ -143,7 +144,7 @@ class Recording:
 
     def _bound(self, *, exemplars: bool) -> Callable[[Any], Callable[[float, Any], None]]:
         """Makes what records with the same attributes each time: it looks them up once an era."""
-        first, relieve = self._first, self._relieve
+        first, relieve, keep = self._first, self._relieve, _keep
 
         def bind(attributes: Any) -> Callable[[float, Any], None]:
             era: object = None
@@ -165,7 +166,7 @@ class Recording:
                     if span is not None:
                         of_span = span.get_span_context()
                         if of_span.trace_flags & 1:
-                            series.sampled.append((amount, time_ns(), of_span, attributes))
+                            keep(series, amount, of_span, attributes)
                 pending.append(amount)
                 if len(pending) >= self._most_waiting:
                     relieve(series)
@@ -205,3 +206,16 @@ class Recording:
             self._known.clear()
         self._known[tuple(written.values())] = _Known(written, types, series)
         self._most_waiting = max(_LEAST_OF_ONE, min(_MOST_OF_ONE, _MOST_WAITING // len(self._table)))
+
+
+def _keep(series: Series, amount: float, of_span: Any, attributes: Any) -> None:
+    """Notes a measurement that may become an exemplar."""
+    candidate = amount, time_ns(), of_span, attributes
+    edges = series.edges
+    if edges is None:
+        series.sampled.append(candidate)
+        return
+    try:
+        series.latest[bisect_left(edges, amount)] = candidate
+    except TypeError:  # no number: the fold says so
+        return

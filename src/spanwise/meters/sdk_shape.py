@@ -35,6 +35,7 @@ __all__ = [
     "aggregations",
     "attributes_of",
     "call_last",
+    "exemplar_edges",
     "forget_others",
     "identity",
     "kept_keys",
@@ -224,6 +225,20 @@ def add_all(aggregation: Any, instrument: Any, amounts: Sequence[float], total: 
             aggregation.aggregate(Measurement(amount, time_ns(), instrument, Context()), False)
 
 
+def exemplar_edges(aggregations: Sequence[Any]) -> tuple[float, ...] | None:
+    """Edges between which one candidate is enough, the last one; None where all are to be offered.
+
+    Args:
+        aggregations: of one set of attributes: each may have buckets of its own.
+    """
+    edges: set[float] = set()
+    for each in aggregations:
+        if type(each._reservoir) is not AlignedHistogramBucketExemplarReservoir:
+            return None
+        edges.update(each._reservoir._boundaries)
+    return tuple(sorted(edges))
+
+
 def offer(aggregation: Any, candidates: Sequence[Candidate]) -> None:
     """Offers candidates to the aggregation's reservoir.
 
@@ -264,6 +279,7 @@ def _shape_holds() -> bool:
             (found,) = aggregations(consumer, instrument, attributes_of(instrument, {"k": "v"}))
             add_all(found, instrument, (2,), 2)
             offer(found, ((2, 1, SpanContext(1, 2, False), {}),))
+            exemplar_edges((found,))
             if kept_keys(consumer, instrument) is not None:
                 return False
         return True

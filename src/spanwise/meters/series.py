@@ -30,7 +30,10 @@ class Series:
 
     Attributes:
         pending: amounts in order. Never replaced: the recording holds on to it.
-        sampled: those measured within a sampled span, which may become exemplars.
+        edges: between which only the last candidate may become an exemplar; None: all may, as far as known.
+        sampled: the candidates, where all may: those measured within a sampled span.
+        latest: the candidates between edges, by the number of the upper one. Many that wait would be many
+            objects for the garbage collector to look at, again and again: a tenth of a request's cost.
     """
 
     __slots__ = (
@@ -39,6 +42,8 @@ class Series:
         "_consumer",
         "_instrument",
         "_storages",
+        "edges",
+        "latest",
         "pending",
         "sampled",
     )
@@ -50,7 +55,9 @@ class Series:
         self._storages: object = None
         self._aggregations: tuple[Any, ...] = ()
         self.pending: list[float] = []
+        self.edges: tuple[float, ...] | None = None
         self.sampled: deque[Candidate] = deque()
+        self.latest: dict[int, Candidate] = {}
 
     def fold(self, *, signed: bool) -> None:
         """Adds what waits to the aggregations of all readers. One thread at a time.
@@ -63,7 +70,9 @@ class Series:
             return
         # What is appended meanwhile stays.
         del self.pending[: len(amounts)]
+        latest, self.latest = self.latest, {}
         candidates = [self.sampled.popleft() for _ in range(len(self.sampled))]
+        candidates += latest.values()
         total: float = 0
         try:
             total = sum(amounts)
@@ -101,6 +110,7 @@ class Series:
         if self._storages is not storages:
             self._aggregations = sdk_shape.aggregations(self._consumer, self._instrument, self._attributes)
             self._storages = storages
+            self.edges = sdk_shape.exemplar_edges(self._aggregations)
         return self._aggregations
 
     def _usable(self, amount: Any, *, signed: bool, quiet: bool = False) -> bool:

@@ -83,12 +83,11 @@ def end_leaf(
     trace_id, parent_id, *_ = parent._parts
     # By name, through the module: that is where programs seed or replace it. Zero is no id.
     span_id = random.getrandbits(64) or shared.id_generator.generate_span_id()  # type: ignore[union-attr]
-    resource, scope, kind_value = shared.resource, shared.scope, kind._value_
+    # `_value_` is the name that enum documents; `.value` goes through Python code.
+    fields = trace_id, span_id, parent_id, name, kind._value_, start, end, attributes
     for each in processors:
         try:
-            each.on_leaf(
-                resource, scope, trace_id, span_id, parent_id, name, kind_value, start, end, attributes
-            )
+            each.on_leaf(shared.resource, shared.scope, fields)
         except Exception as error:
             failed("on_leaf", each, error)
     return span_id

@@ -511,8 +511,9 @@ class Leaves(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         self.spans.append(span)
 
-    def on_leaf(self, _resource: Any, _scope: Any, trace_id: int, _id: int, parent: int, *rest: Any) -> None:
-        self.leaves.append((rest[0], trace_id, parent))
+    def on_leaf(self, _resource: Any, _scope: Any, fields: tuple[Any, ...]) -> None:
+        trace_id, _id, parent, name, *_ = fields
+        self.leaves.append((name, trace_id, parent))
 
 
 def test_a_span_that_nobody_sees_is_none_until_it_fails(

@@ -27,8 +27,8 @@ class Taking(SpanProcessor):
         self.leaves: list[tuple[Any, ...]] = []
         self.spans: list[Any] = []
 
-    def on_leaf(self, *fields: Any) -> None:
-        self.leaves.append(fields)
+    def on_leaf(self, *leaf: Any) -> None:
+        self.leaves.append(leaf)
 
     def on_end(self, span: Any) -> None:
         self.spans.append(span)
@@ -78,7 +78,7 @@ def test_one_is_handed_on_with_all_that_a_span_has(upstream: Context | None) -> 
     assert of is not None
     scope = parent.instrumentation_scope
     assert taking.leaves == [
-        (provider.resource, scope, of.trace_id, span_id, of.span_id, "GET", 2, 5, 9, ATTRIBUTES)
+        (provider.resource, scope, (of.trace_id, span_id, of.span_id, "GET", 2, 5, 9, ATTRIBUTES))
     ]
     assert span_id not in (0, of.span_id)
     assert taking.spans == []
