@@ -31,6 +31,9 @@ _MOST_WAITING = 16_384
 _MOST_OF_ONE = 1_024
 _LEAST_OF_ONE = 8
 
+# Candidates that wait before it is known which of them may become exemplars.
+_MOST_SAMPLED = 32
+
 # Attribute sets as they were written. The same set in another order is another one of these.
 _MOST_KNOWN = 4 * MOST_SETS
 
@@ -48,14 +51,16 @@ class _Known:
     Attributes:
         attributes: a copy of them.
         types: of the values, in order.
+        order: of the keys, where the types differ; else any order has the same types.
         series: theirs.
         pending: the series' amounts.
     """
 
-    __slots__ = ("attributes", "pending", "series", "types")
+    __slots__ = ("attributes", "order", "pending", "series", "types")
 
     def __init__(self, attributes: dict[str, Any], types: list[type], series: Series) -> None:
         self.attributes, self.types = attributes, types
+        self.order = [*attributes] if len(set(types)) > 1 else None
         self.series, self.pending = series, series.pending
 
 
@@ -113,7 +118,7 @@ class Recording:
                 self._lock.release()
 
     def _quick(self, *, exemplars: bool) -> Measure:
-        known, first, relieve, keep = self._known, self._first, self._relieve, _keep
+        known, first, relieve, keep = self._known, self._first, self._relieve, self._keep
 
         def measure(amount: float, attributes: Any = None, context: Any = None) -> None:
             try:
@@ -121,7 +126,11 @@ class Recording:
                 if attributes:
                     values = (*attributes.values(),)
                     found = known[values]
-                    if found.attributes != attributes or found.types != [*map(type, values)]:
+                    if (
+                        found.attributes != attributes
+                        or found.types != [*map(type, values)]
+                        or (found.order is not None and found.order != [*attributes])
+                    ):
                         raise LookupError
                 else:
                     found = known[()]
@@ -144,7 +153,7 @@ class Recording:
 
     def _bound(self, *, exemplars: bool) -> Callable[[Any], Callable[[float, Any], None]]:
         """Makes what records with the same attributes each time: it looks them up once an era."""
-        first, relieve, keep = self._first, self._relieve, _keep
+        first, relieve, keep = self._first, self._relieve, self._keep
 
         def bind(attributes: Any) -> Callable[[float, Any], None]:
             era: object = None
@@ -154,13 +163,13 @@ class Recording:
             def record(amount: float, context: Any) -> None:
                 nonlocal era, series, pending
                 if era is not self._era:
-                    now = self._era  # first: what changes from here on is looked up again
-                    series = self._series_of(attributes)
-                    if series is None:
-                        first(amount, attributes, context)
-                        return
-                    pending = series.pending
-                    era = now  # last: another thread takes what it says for the others
+                    now = self._era  # before: what changes from here on is looked at again
+                    first(amount, attributes, context)
+                    series = self._find(attributes)
+                    if series is not None:
+                        pending = series.pending
+                        era = now  # last: another thread takes what it says for the others
+                    return
                 if exemplars:
                     span: Any = context.get(SPAN_KEY)
                     if span is not None:
@@ -175,17 +184,24 @@ class Recording:
 
         return bind
 
-    def _series_of(self, attributes: Any) -> Series | None:
-        values = (*attributes.values(),)
-        found = self._known.get(values)
-        if found is None or found.attributes != attributes or found.types != [*map(type, values)]:
-            return None
-        return found.series
+    def _keep(self, series: Series, amount: float, of_span: Any, attributes: Any) -> None:
+        """Notes a measurement that may become an exemplar."""
+        candidate = amount, time_ns(), of_span, attributes
+        edges = series.edges
+        if edges is None:
+            series.sampled.append(candidate)
+            if not series.looked and len(series.sampled) >= _MOST_SAMPLED:
+                self._relieve(series)  # then the edges are known
+            return
+        try:
+            series.latest[bisect_left(edges, amount)] = candidate
+        except TypeError:  # no number: the fold says so
+            return
 
     def _first(self, amount: float, attributes: Any, context: Any) -> None:
         """Attributes not known as they are written: the SDK's way, which also makes their aggregations."""
         try:
-            series = self._table.find(attributes) if self._instrument._is_enabled() else None
+            series = self._find(attributes)
         except Exception:
             self._stock(amount, attributes, context)  # no attributes at all: the SDK says so
             return
@@ -197,6 +213,10 @@ class Recording:
         self._stock(amount, attributes, context)
         self._remember(attributes, series)
 
+    def _find(self, attributes: Any) -> Series | None:
+        """The series of these attributes; None where nothing is recorded of them by themselves."""
+        return self._table.find(attributes) if self._instrument._is_enabled() else None
+
     def _remember(self, attributes: Any, series: Series) -> None:
         written = dict(attributes) if attributes else {}
         types = [*map(type, written.values())]
@@ -206,16 +226,3 @@ class Recording:
             self._known.clear()
         self._known[tuple(written.values())] = _Known(written, types, series)
         self._most_waiting = max(_LEAST_OF_ONE, min(_MOST_OF_ONE, _MOST_WAITING // len(self._table)))
-
-
-def _keep(series: Series, amount: float, of_span: Any, attributes: Any) -> None:
-    """Notes a measurement that may become an exemplar."""
-    candidate = amount, time_ns(), of_span, attributes
-    edges = series.edges
-    if edges is None:
-        series.sampled.append(candidate)
-        return
-    try:
-        series.latest[bisect_left(edges, amount)] = candidate
-    except TypeError:  # no number: the fold says so
-        return

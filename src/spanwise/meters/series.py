@@ -30,6 +30,7 @@ class Series:
 
     Attributes:
         pending: amounts in order. Never replaced: the recording holds on to it.
+        looked: whether its aggregations are known.
         edges: between which only the last candidate may become an exemplar; None: all may, as far as known.
         sampled: the candidates, where all may: those measured within a sampled span.
         latest: the candidates between edges, by the number of the upper one. Many that wait would be many
@@ -44,6 +45,7 @@ class Series:
         "_storages",
         "edges",
         "latest",
+        "looked",
         "pending",
         "sampled",
     )
@@ -55,6 +57,7 @@ class Series:
         self._storages: object = None
         self._aggregations: tuple[Any, ...] = ()
         self.pending: list[float] = []
+        self.looked = False
         self.edges: tuple[float, ...] | None = None
         self.sampled: deque[Candidate] = deque()
         self.latest: dict[int, Candidate] = {}
@@ -84,7 +87,7 @@ class Series:
             if not amounts:
                 return
             candidates = [each for each in candidates if self._usable(each[0], signed=signed, quiet=True)]
-        for aggregation in self._targets():
+        for aggregation in self.look():
             try:
                 sdk_shape.add_all(aggregation, self._instrument, amounts, sum(amounts) if not fine else total)
             except Exception:
@@ -105,11 +108,13 @@ class Series:
                     error,
                 )
 
-    def _targets(self) -> tuple[Any, ...]:
+    def look(self) -> tuple[Any, ...]:
+        """The aggregations that it is folded into now: a reader may have been added."""
         storages = sdk_shape.storages(self._consumer)
         if self._storages is not storages:
             self._aggregations = sdk_shape.aggregations(self._consumer, self._instrument, self._attributes)
             self._storages = storages
+            self.looked = True
             self.edges = sdk_shape.exemplar_edges(self._aggregations)
         return self._aggregations
 

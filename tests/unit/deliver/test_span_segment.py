@@ -21,6 +21,7 @@ from spanwise.deliver.orphans import FORGOTTEN_SECONDS, find, sweep
 from spanwise.deliver.segment import CHUNK
 from spanwise.deliver.source import Load
 from spanwise.deliver.span_segment import SpanSegment
+from spanwise.fixed import Fixed
 from spanwise.spans.provider import TracerProvider
 
 PROVIDER = TracerProvider(shutdown_on_exit=False)
@@ -252,6 +253,47 @@ def test_threads_and_delivery_at_once_lose_nothing_and_send_nothing_twice(tmp_pa
         mine = [int(name.split("-")[1]) for _, name in found if name.startswith(f"{thread}-")]
         assert sorted(mine) == list(range(each))
     source.discard()
+
+
+LEAF = (1, 2, 3, "leaf", 2, 5, 9, Fixed({"k": "v"}))
+
+
+def test_leaves_stand_among_the_spans_of_their_scope(tmp_path: Path) -> None:
+    source = segment(tmp_path, batch=3)
+    span = ended("span")
+    assert not source.offer(span)
+    assert not source.offer_leaf(span.resource, span.instrumentation_scope, LEAF)
+    assert source.offer_leaf(span.resource, span.instrumentation_scope, LEAF)
+    assert drained(source) == [("scope", "span"), ("scope", "leaf"), ("scope", "leaf")]
+    source.discard()
+
+
+def test_a_leaf_that_cannot_be_encoded_is_counted(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    source.offer_leaf(PROVIDER.resource, None, (1, 2, 3, "leaf", 2, -5, 9, Fixed({})))
+    assert source.account.drops() == {"encoding": 1}
+
+
+def test_what_a_signal_handler_ends_within_an_offer_is_written_after_it(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    source.offer(ended("first"))
+    source._lock.acquire()
+    for name in ("second", "third"):
+        source.offer(ended(name))
+    assert source.waiting == 3
+    source._lock.release()
+    source.offer(ended("fourth"))
+    assert sorted(drained(source)) == [("scope", name) for name in ("first", "fourth", "second", "third")]
+    source.discard()
+
+
+def test_what_was_set_aside_goes_out_without_another_offer(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    source._lock.acquire()
+    source.offer(ended("aside"))
+    source._lock.release()
+    assert drained(source) == [("scope", "aside")]
+    assert source.load(partial=True) is None
 
 
 def test_what_cannot_be_encoded_is_counted(tmp_path: Path) -> None:

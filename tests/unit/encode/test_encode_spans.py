@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from typing import Any
 
 import pytest
@@ -30,7 +31,8 @@ from opentelemetry.trace import (
 from opentelemetry.trace.status import Status, StatusCode
 
 from spanwise.encode.request import UnencodableError, frame
-from spanwise.encode.spans import encode_span, encode_span_fields, encode_spans
+from spanwise.encode.spans import encode_span, encode_span_fields, encode_spans, leaf_pieces
+from spanwise.fixed import Fixed
 
 # Equal but distinct ones are among them: stock puts those in one group.
 RESOURCES = [
@@ -161,6 +163,40 @@ def fields(**changes: Any) -> SpanMessage:
     changed = {**more, **{key: value for key, value in changes.items() if key in more}}
     named = {**arguments, **{key: value for key, value in changes.items() if key not in more}}
     return SpanMessage.FromString(encode_span_fields(**named, more=tuple(changed.values())))
+
+
+_IDS = st.integers(1, 2**64 - 1)
+
+
+@given(
+    trace_id=st.integers(1, 2**128 - 1),
+    ids=st.tuples(_IDS, _IDS),
+    named=st.lists(st.tuples(st.text(max_size=300), st.integers(0, 4)), min_size=1, max_size=4),
+    times=st.tuples(st.integers(0, 2**63), st.integers(0, 2**63)),
+    attributes=st.dictionaries(
+        st.text(min_size=1, max_size=9),
+        st.text(max_size=300) | st.integers() | st.booleans() | st.floats(),
+        max_size=9,
+    ),
+)
+def test_a_leaf_is_the_span_with_the_same_fields(
+    trace_id: int,
+    ids: tuple[int, int],
+    named: list[tuple[str, int]],
+    times: tuple[int, int],
+    attributes: dict[str, Any],
+) -> None:
+    fixed = Fixed(attributes)
+    for name, kind in [*named, *named]:
+        pieces = leaf_pieces(trace_id, *ids, name, kind, *times, fixed)
+        whole = encode_span_fields(trace_id, ids[0], None, ids[1], False, name, kind, *times, attributes)
+        # Compared as text: a NaN is no other NaN's equal.
+        assert str(SpanMessage.FromString(b"".join(pieces))) == str(SpanMessage.FromString(whole))
+
+
+def test_a_leaf_out_of_range_raises() -> None:
+    with pytest.raises(struct.error):
+        leaf_pieces(1, 2, 3, "s", 0, -1, 1, Fixed({}))
 
 
 @given(st.lists(SPANS, max_size=6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import Counter, Histogram, UpDownCounter
@@ -31,6 +33,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from spanwise import names
+from spanwise.fixed import Fixed
+from spanwise.instruments import recorder
 from spanwise.meters.provider import MeterProvider
 from spanwise.meters.series import MOST_SETS
 
@@ -72,12 +76,17 @@ class Program:
         self.reader = InMemoryMetricReader(preferred_temporality=temporality)
         self.provider = kind([self.reader], RESOURCE, shutdown_on_exit=False, views=views)
         meter = self.provider.get_meter("m")
+        self.counter, self.histogram = meter.create_counter("c"), meter.create_histogram("h")
         self.instruments: dict[str, Callable[..., None]] = {
-            "add": meter.create_counter("c").add,
+            "add": self.counter.add,
             "up_down": meter.create_up_down_counter("u").add,
-            "record": meter.create_histogram("h").record,
+            "record": self.histogram.record,
             "set": meter.create_gauge("g").set,
         }
+
+    def turn(self, *, on: bool) -> None:
+        meter: Any = self.provider.get_meter("m")
+        meter._set_meter_config(type(meter._meter_config._config)(is_enabled=on))
 
     def collected(self) -> list[Any]:
         return readable(self.reader.get_metrics_data())
@@ -127,6 +136,49 @@ def test_any_program_gives_what_the_sdk_gives(views: str, temporality: Any, step
             context = in_span(number) if spanned else None
             for program in (stock, ours):
                 program.instruments[method](amount, attributes, context)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+# What is `Fixed` holds texts, numbers and truth values.
+FIXED = st.dictionaries(
+    st.sampled_from("abc"), st.sampled_from(["x", "y", 1, 1.0, True, 0, False]), max_size=3
+)
+RECORDED = st.lists(
+    st.tuples(st.sampled_from(["add", "record"]), AMOUNTS, FIXED, st.booleans(), st.booleans())
+    | st.sampled_from(["collect", "off", "on"]),
+    max_size=60,
+)
+
+
+@pytest.mark.parametrize("views", VIEWS)
+@pytest.mark.parametrize("temporality", [None, DELTA])
+@settings(max_examples=60, deadline=None)
+@given(steps=RECORDED)
+def test_any_program_with_recorders_gives_what_the_sdk_gives(
+    views: str, temporality: Any, steps: list[Any]
+) -> None:
+    logging.disable(logging.WARNING)  # negative amounts
+    stock, ours = (Program(kind, VIEWS[views], temporality) for kind in (sdk.MeterProvider, MeterProvider))
+    known: dict[str, Fixed] = {}
+    try:
+        for number, step in enumerate([*steps, "collect", "collect"], 1):
+            if step == "collect":
+                assert ours.collected() == stock.collected()
+                continue
+            if step in ("on", "off"):
+                for program in (stock, ours):
+                    program.turn(on=step == "on")
+                continue
+            method, amount, attributes, spanned, bound = step
+            context = in_span(number) if spanned else Context()
+            stock.instruments[method](amount, attributes, context)
+            if bound:
+                # The same attributes go with both instruments in turn.
+                fixed = known.setdefault(repr(attributes), Fixed(attributes))
+                recorder(ours.counter if method == "add" else ours.histogram, fixed)(amount, context)
+            else:
+                ours.instruments[method](amount, attributes, context)
     finally:
         logging.disable(logging.NOTSET)
 
@@ -211,14 +263,12 @@ def test_a_reader_that_is_added_later_gets_what_comes_later(ours: Program) -> No
 
 def test_a_meter_that_is_turned_off_records_nothing_until_it_is_on_again(ours: Program) -> None:
     add = ours.instruments["add"]
-    meter: Any = ours.provider.get_meter("m")
     add(1)
     add(1)
-    config = type(meter._meter_config._config)
-    meter._set_meter_config(config(is_enabled=False))
+    ours.turn(on=False)
     add(10)
     add(10)
-    meter._set_meter_config(config(is_enabled=True))
+    ours.turn(on=True)
     add(1)
     add(1)
     assert total(ours) == 4
@@ -235,6 +285,61 @@ def test_a_forked_child_does_not_report_what_waited_in_its_parent(ours: Program)
         os._exit(0 if total(ours) == 2 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert total(ours) == 5
+
+
+def test_a_recorder_in_a_forked_child_starts_anew(ours: Program) -> None:
+    add = recorder(ours.counter, Fixed({"k": "v"}))
+    for _ in range(5):
+        add(1, Context())
+    child = os.fork()
+    if child == 0:
+        add(1, Context())
+        add(1, Context())
+        os._exit(0 if total(ours) == 3 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert total(ours) == 5
+
+
+def test_a_recorder_of_another_s_instrument_calls_its_method() -> None:
+    class Instrument:
+        def __init__(self) -> None:
+            self.told: list[Any] = []
+
+        def record(self, *measured: Any) -> None:
+            self.told.append(measured)
+
+    first, second, fixed, context = Instrument(), Instrument(), Fixed({"k": "v"}), Context()
+    for instrument in (first, first, second, first):
+        recorder(instrument, fixed)(0.5, context)
+    assert first.told == [(0.5, fixed, context)] * 3
+    assert second.told == [(0.5, fixed, context)]
+
+
+def test_a_recorder_is_made_once_for_its_instrument(ours: Program) -> None:
+    fixed = Fixed({"k": "v"})
+    assert recorder(ours.counter, fixed) is recorder(ours.counter, fixed)
+
+
+def test_what_is_no_number_is_no_exemplar_and_raises_nothing(
+    ours: Program, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = recorder(ours.histogram, Fixed({"k": "v"}))
+    for amount in (1, 1, "x", None, 30):
+        record(amount, in_span(1))  # type: ignore[arg-type]
+        ours.reader.collect()
+    point = ours.reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics[0].data.data_points[0]
+    assert (point.count, point.sum) == (3, 32)
+    assert "'x' on h cannot be used" in caplog.text
+
+
+def test_few_candidates_wait_however_many_are_measured(ours: Program) -> None:
+    record = ours.instruments["record"]
+    record(1, {"k": "v"}, in_span(1))
+    before = len(gc.get_objects())
+    for number in range(1000):
+        record(number % 5, {"k": "v"}, in_span(1))
+    # As tuples they would be walked by each collection of garbage.
+    assert len(gc.get_objects()) < before + 100
 
 
 def test_a_child_that_is_forked_during_a_collection_collects(ours: Program) -> None:
