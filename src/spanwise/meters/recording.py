@@ -165,9 +165,9 @@ class Recording:
                 if era is not self._era:
                     now = self._era  # before: what changes from here on is looked at again
                     first(amount, attributes, context)
-                    series = self._find(attributes)
-                    if series is not None:
-                        pending = series.pending
+                    found = self._find(attributes)
+                    if found is not None:
+                        series, pending = found, found.pending
                         era = now  # last: another thread takes what it says for the others
                     return
                 if exemplars:
