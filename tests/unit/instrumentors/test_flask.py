@@ -427,6 +427,22 @@ def test_hooks_get_the_span_and_cannot_harm(telemetry: Telemetry, client: Any) -
     assert {point.value for point in telemetry.points(names.HTTP_SERVER_ACTIVE_REQUESTS.name)} == {0}
 
 
+@pytest.mark.parametrize("path", ["/item/3", "/raises"])
+@pytest.mark.parametrize("metric", [names.HTTP_SERVER_REQUEST_DURATION, names.HTTP_SERVER_RESPONSE_BODY_SIZE])
+def test_an_exemplar_leads_to_the_request(telemetry: Telemetry, path: str, metric: Any) -> None:
+    application(telemetry).test_client().get(path, headers={"traceparent": PARENT})
+    of = telemetry.span.get_span_context()
+    assert f"{of.trace_id:032x}" in PARENT
+    (point,) = telemetry.points(metric.name)
+    assert [(each.trace_id, each.span_id) for each in point.exemplars] == [(of.trace_id, of.span_id)]
+
+
+def test_those_under_way_have_no_exemplars(telemetry: Telemetry) -> None:
+    application(telemetry).test_client().get("/item/3", headers={"traceparent": PARENT})
+    (point,) = telemetry.points(names.HTTP_SERVER_ACTIVE_REQUESTS.name)
+    assert (point.value, list(point.exemplars)) == (0, [])
+
+
 def test_memory_is_measured_where_it_is_asked_for(telemetry: Telemetry, client: Any) -> None:
     name = names.HTTP_SERVER_REQUEST_MEMORY.name
     client.get("/item/1")
