@@ -45,8 +45,9 @@ def _conditions(about: Mapping[str, Any]) -> str:
     )
     return (
         f"{about['cores']} cores, {about['cpu']}, {about['system']}, Python {about['python']}; commit "
-        f"{about['commit']}; {rounds}, the arms in turn, each measurement in a process of its own. Load of "
-        f"the machine at the start: {about['load']}."
+        f"{about['commit']}; {rounds}, the arms in turn, each measurement in a process of its own; of the "
+        f"Flask request all arms at once, a chunk each in turn. Load of the machine at the start: "
+        f"{about['load']}."
     )
 
 

@@ -52,7 +52,11 @@ class Member:
         with contextlib.suppress(BrokenPipeError):  # the answer's absence tells
             self._process.stdin.write("\n")
             self._process.stdin.flush()
-        return float(self._answer())
+        line = self._answer()
+        try:
+            return float(line)
+        except ValueError:
+            raise Ended(f"it answered {line.strip()!r}") from None
 
     def end(self, result: Measurement) -> None:
         """Has it send and report what it made, and holds that against what arrived.
@@ -96,7 +100,7 @@ def measure_together(
         turn: number of the round.
         folders: the arms' environments.
         arguments: the script's, after the driver.
-        chunks: how many to do.
+        chunks: how many to do; one more comes first and does not count.
     """
     found = {arm.name: Measurement(workload.name, arm.name, turn) for arm in arms}
     times: dict[str, list[float]] = {arm.name: [] for arm in arms}
@@ -105,11 +109,13 @@ def measure_together(
             arm.name: stack.enter_context(_started(workload, arm, folders[arm.name], arguments))
             for arm in arms
         }
-        for cycle in range(chunks):
+        for cycle in range(chunks + 1):
             # There and back, so that none always follows the same one.
             for name in sorted(members, key=list(found).index, reverse=bool(cycle % 2)):
                 with _told(found[name]):
-                    times[name].append(members[name].chunk())
+                    took = members[name].chunk()
+                    # In the first one some still start.
+                    times[name] += [took] if cycle else []
             members = {name: member for name, member in members.items() if not found[name].error}
         for name, member in members.items():
             with _told(found[name]):

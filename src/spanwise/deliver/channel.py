@@ -29,6 +29,11 @@ class Sender(Protocol):
         """Drops the connection."""
 
 
+def _no_leaf(*_: object) -> bool:
+    """Of a source that takes objects only."""
+    raise TypeError("this source takes no leaves")
+
+
 class Channel:
     """What waits in a source, on its way to one destination.
 
@@ -48,7 +53,9 @@ class Channel:
         self.account = source.account
         self._source = source
         self._keep = source.offer
-        self._keep_leaf: Callable[..., bool] = getattr(source, "offer_leaf", source.offer)
+        self._keep_leaf: Callable[..., bool] = getattr(source, "offer_leaf", _no_leaf)
+        #: Whether :meth:`offer_leaf` may be called.
+        self.takes_leaves = self._keep_leaf is not _no_leaf
         self._sender = sender
         self._address = address
         self._what = WHAT[source.account.signal]

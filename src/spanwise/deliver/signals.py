@@ -41,8 +41,16 @@ class SpanDelivery(SpanProcessor):
         self._flush = flush
         # Straight into the channel: one call the fewer a span.
         self.on_end = channel.offer  # type: ignore[method-assign,assignment]
-        #: Takes a span that ended without ever being an object: see `spanwise.spans.leaf`.
-        self.on_leaf: Callable[..., None] = channel.offer_leaf
+        self.on_leaf = channel.offer_leaf if channel.takes_leaves else None
+
+    #: Takes a span that ended without ever being an object (`spanwise.spans.leaf`); None: spans only.
+    on_leaf: Callable[..., None] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        # Whoever replaces what becomes of spans, to filter them say, gets all of them.
+        if name == "on_end":
+            self.on_leaf = None
 
     def on_end(self, span: ReadableSpan) -> None:
         """Takes a span; after shutdown, none."""
@@ -51,15 +59,11 @@ class SpanDelivery(SpanProcessor):
         """Sends what waits; later spans are not taken."""
         self._flush(2.0)
         vars(self).pop("on_end", None)
-        self.on_leaf = _take_none
+        self.on_leaf = None
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Sends what waits; tells whether nothing is left."""
         return self._flush(timeout_millis / 1000)
-
-
-def _take_none(*_: object) -> None:
-    """After shutdown."""
 
 
 class MetricSampling(MetricReader):

@@ -147,33 +147,35 @@ class SpanSegment:
             record = b""
         while True:
             try:
-                if not record:
-                    if not self._aside:
-                        return
+                # Not before the lock is held: whoever holds it takes from there.
+                if not record and self._aside:
                     resource, scope, record = self._aside.popleft()
-                lane = self._last
-                if lane is None or lane.scope is not scope or lane.resource is not resource:
-                    lane = self._last = self._lane(resource, scope)
-                chunk = lane.chunk
-                size = len(record)
-                if self._waiting + self._held >= self._capacity:
-                    self.account.drop(1, "queue_full")
-                elif (chunk.end + size <= chunk.limit and chunk.count < chunk.most) or self._another(
-                    lane, size
-                ):
-                    chunk = lane.chunk
-                    end = chunk.end + size
-                    self._segment.data[chunk.end : end] = record  # type: ignore[union-attr]
-                    chunk.end = end - 1  # the next record takes the zero's place
-                    chunk.count += 1
-                    self._waiting += 1
-                else:
-                    self._keep_large(lane, record)
+                if record:
+                    self._write(resource, scope, record)
             finally:
                 lock.release()
             if not self._aside or not lock.acquire(False):
                 return
             record = b""
+
+    def _write(self, resource: Any, scope: Any, record: bytes) -> None:
+        """With the lock held."""
+        lane = self._last
+        if lane is None or lane.scope is not scope or lane.resource is not resource:
+            lane = self._last = self._lane(resource, scope)
+        chunk = lane.chunk
+        size = len(record)
+        if self._waiting + self._held >= self._capacity:
+            self.account.drop(1, "queue_full")
+        elif (chunk.end + size <= chunk.limit and chunk.count < chunk.most) or self._another(lane, size):
+            chunk = lane.chunk
+            end = chunk.end + size
+            self._segment.data[chunk.end : end] = record  # type: ignore[union-attr]
+            chunk.end = end - 1  # the next record takes the zero's place
+            chunk.count += 1
+            self._waiting += 1
+        else:
+            self._keep_large(lane, record)
 
     def _settle(self) -> None:
         """Writes what was set aside, unless somebody holds the lock: then that one does."""

@@ -196,10 +196,7 @@ class Call:
             calls.warn("end a span", error)
         if labels is not None:
             try:
-                if type(labels) is Fixed and labels.bound[0] is calls.duration is not None:
-                    labels.bound[1](seconds, self.measured_in)
-                else:
-                    calls.record(seconds, labels, self.measured_in)
+                calls.record(seconds, labels, self.measured_in)
             except Exception as error:
                 calls.warn("record a duration", error)
         return seconds

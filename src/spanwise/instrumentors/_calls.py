@@ -152,6 +152,9 @@ class Calls:
         if duration is None:
             return
         if type(labels) is Fixed:
-            recorder(duration, labels)(seconds, context)
+            owner, record = labels.bound
+            if owner is not duration:
+                record = recorder(duration, labels)
+            record(seconds, context)
         else:
             duration.record(seconds, labels, context)

@@ -27,6 +27,7 @@ __all__ = [
     "Target",
     "address_of",
     "described",
+    "forget",
     "initializes",
     "listens",
     "raised_by_driver",
@@ -177,6 +178,12 @@ def _described(target: Target, statement: str, batch: bool) -> Described:
     return Described(
         name, Fixed(attributes), Fixed(labels), found.text, _repeated(found.text, name), counts_rows
     )
+
+
+def forget() -> None:
+    """Lets go of what was described: labels remember an instrument, and that its provider."""
+    described.cache_clear()
+    _described.cache_clear()
 
 
 def target_of(conn: Connection, cursor: Any, chosen: Conventions) -> Target:

@@ -16,7 +16,7 @@ from spanwise.fixed import Fixed
 from spanwise.instrumentors._http import DEFAULT_PORTS, METHODS, OTHER_METHOD, Attributes, Headers
 from spanwise.privacy.url import redact_query
 
-__all__ = ["Answered", "Described", "Kind", "full_url", "headers_of", "request_of"]
+__all__ = ["Answered", "Described", "Kind", "forget", "full_url", "headers_of", "request_of"]
 
 _VERSIONS: Final = {"HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2": "2", "HTTP/2.0": "2", "HTTP/3": "3"}
 
@@ -82,6 +82,12 @@ class Answered:
 _kind: Final = lru_cache(maxsize=64)(Kind)
 # Routes by the statuses they answer with, some 2 kB each.
 _answered: Final = lru_cache(maxsize=512)(Answered)
+
+
+def forget() -> None:
+    """Lets go of what was made once: labels remember an instrument, and that its provider."""
+    _kind.cache_clear()
+    _answered.cache_clear()
 
 
 class Described:

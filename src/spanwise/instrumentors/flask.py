@@ -18,6 +18,7 @@ from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._serving import Observation, Serving
+from spanwise.instrumentors._wsgi import forget
 
 __all__ = ["FlaskInstrumentor"]
 
@@ -62,6 +63,7 @@ class FlaskInstrumentor(Instrumentor):
             self._observation.calls.open = False
         self._observation = None
         self._patches.restore()
+        forget()
         flask = sys.modules.get("flask")
         if flask is not None:
             flask.got_request_exception.disconnect(_note)

@@ -17,6 +17,7 @@ from spanwise.instrumentors._abandoned import end_abandoned
 from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._database import conventions
 from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._sqlalchemy import forget
 from spanwise.instrumentors._sqlalchemy_statements import Statements
 
 __all__ = ["SQLAlchemyInstrumentor"]
@@ -90,3 +91,4 @@ class SQLAlchemyInstrumentor(Instrumentor):
                 Engine.raw_connection = self._raw[0]  # type: ignore[method-assign]
         self._listening, self._raw = (), None
         end_abandoned()
+        forget()

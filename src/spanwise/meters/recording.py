@@ -9,6 +9,7 @@ into the SDK's own aggregations when a reader collects, in one step for many of 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from bisect import bisect_left
 from collections.abc import Callable
@@ -156,19 +157,17 @@ class Recording:
         first, relieve, keep = self._first, self._relieve, self._keep
 
         def bind(attributes: Any) -> Callable[[float, Any], None]:
-            era: object = None
-            series: Any = None
-            pending: Any = None
+            state: tuple[object, Any] = (None, None)  # one value: threads read and write both at once
 
             def record(amount: float, context: Any) -> None:
-                nonlocal era, series, pending
+                nonlocal state
+                era, series = state
                 if era is not self._era:
-                    now = self._era  # before: what changes from here on is looked at again
+                    era = self._era  # before: what changes from here on is looked at again
                     first(amount, attributes, context)
                     found = self._find(attributes)
                     if found is not None:
-                        series, pending = found, found.pending
-                        era = now  # last: another thread takes what it says for the others
+                        state = era, found
                     return
                 if exemplars:
                     span: Any = context.get(SPAN_KEY)
@@ -176,6 +175,7 @@ class Recording:
                         of_span = span.get_span_context()
                         if of_span.trace_flags & 1:
                             keep(series, amount, of_span, attributes)
+                pending = series.pending
                 pending.append(amount)
                 if len(pending) >= self._most_waiting:
                     relieve(series)
@@ -194,8 +194,10 @@ class Recording:
                 self._relieve(series)  # then the edges are known
             return
         try:
-            series.latest[bisect_left(edges, amount)] = candidate
-        except TypeError:  # no number: the fold says so
+            # What is unusable must not take the place of what is not.
+            if 0 <= amount < math.inf:
+                series.latest[bisect_left(edges, amount)] = candidate
+        except Exception:  # whatever compares like nothing else: the fold says so
             return
 
     def _first(self, amount: float, attributes: Any, context: Any) -> None:

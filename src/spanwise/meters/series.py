@@ -6,6 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from spanwise import names
@@ -75,7 +76,7 @@ class Series:
         del self.pending[: len(amounts)]
         latest, self.latest = self.latest, {}
         candidates = [self.sampled.popleft() for _ in range(len(self.sampled))]
-        candidates += latest.values()
+        candidates += sorted(latest.values(), key=itemgetter(1))  # a view's own bucket may span several
         total: float = 0
         try:
             total = sum(amounts)

@@ -3,6 +3,10 @@
 Most spans of a request are such: a statement, a command, with attributes that are known and the same each
 time. Nothing of the application runs within them, nobody adds to them. As a `Span` each would cost three
 times as much. Whoever starts one keeps its start, and makes a span after all where it fails or is asked for.
+
+A processor takes leaves where the class that has its ``on_end`` has an ``on_leaf`` too. That gets resource,
+scope, and a tuple of trace id, span id, parent's id, name, the kind's value, start, end and attributes; it is
+None on one that wants spans from now on.
 """
 
 from __future__ import annotations
@@ -79,6 +83,9 @@ def end_leaf(
     processors = processor._span_processors
     if (shared.verdict is not None and end - start > shared.floor) or processor.leafy is not processors:
         return 0
+    for each in processors:
+        if each.on_leaf is None:
+            return 0
     parent: Any = context[SPAN_KEY]
     trace_id, parent_id, *_ = parent._parts
     # By name, through the module: that is where programs seed or replace it. Zero is no id.

@@ -28,7 +28,7 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
         # The list in which nobody has anything to do when a span starts; None where somebody has. A tracer
         # compares it with the list there is, and makes no call at all.
         self.nobody_starts: tuple[SpanProcessor, ...] | None = ()
-        # The list of which each takes leaves; None where one does not.
+        # The list of which each takes leaves (`spans.leaf`); None where one does not.
         self.leafy: tuple[SpanProcessor, ...] | None = None
 
     def _look(self) -> None:
@@ -39,7 +39,7 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
         self._looked_at = processors
         self.nobody_starts = None if self._starting else processors
         busy = self._starting or self._ending or not processors
-        self.leafy = None if busy or not all(hasattr(each, "on_leaf") for each in processors) else processors
+        self.leafy = None if busy or not all(map(_takes_leaves, processors)) else processors
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         if self._looked_at is not self._span_processors:
@@ -105,6 +105,18 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
                 failed("force_flush", processor, error)
                 flushed = False
         return flushed
+
+
+def _takes_leaves(processor: SpanProcessor) -> bool:
+    """Whether one class of it says what becomes of a span and of a leaf.
+
+    One that wraps another, or that overrides what becomes of a span, wants to see them all.
+    """
+    of_spans, of_leaves = (
+        next((each for each in type(processor).__mro__ if name in vars(each)), None)
+        for name in ("on_end", "on_leaf")
+    )
+    return of_leaves is not None and of_leaves is of_spans
 
 
 def _does(processor: SpanProcessor, method: str) -> bool:

@@ -22,7 +22,10 @@ for number, _ in enumerate(sys.stdin):
         print("out of order", file=sys.stderr)
         sys.exit(3)
     plain = 100.0 * (number + 1)
-    print(plain if arm == "plain" else plain * 1.1 + 50, flush=True)
+    if arm == "other" and limit == 3 and number == 1:
+        print("a warning of the arm's", flush=True)
+    else:
+        print(plain if arm == "plain" else plain * 1.1 + 50, flush=True)
 print(json.dumps({"values": {"once": 0 if arm == "plain" else 7}, "any_spans": 0, "requests": 1}), flush=True)
 """
 
@@ -48,15 +51,20 @@ def measured(folder: Path, limit: int) -> dict[str, Measurement]:
 def test_what_an_arm_adds_is_told_chunk_by_chunk(folder: Path) -> None:
     found = measured(folder, 9)
     assert {name: one.error for name, one in found.items()} == {PLAIN: "", "other": ""}
-    # Of 100 to 500: the median, and what is done once.
-    assert found[PLAIN].values == {"process": 300.0}
-    assert found["other"].values == {"process": pytest.approx(300 + 80 + 7)}
+    # Of 200 to 600: the median, and what is done once.
+    assert found[PLAIN].values == {"process": 400.0}
+    assert found["other"].values == {"process": pytest.approx(400 + 90 + 7)}
 
 
 def test_one_that_ends_early_is_told_of(folder: Path) -> None:
     found = measured(folder, 2)
     assert {one.error for one in found.values()} == {"exit status 3: out of order"}
     assert all(not one.values for one in found.values())
+
+
+def test_one_that_says_something_else_is_told_of(folder: Path) -> None:
+    found = measured(folder, 3)
+    assert found["other"].error == 'it answered "a warning of the arm\'s"'
 
 
 def test_the_median_of_differences() -> None:

@@ -287,6 +287,28 @@ def test_what_a_signal_handler_ends_within_an_offer_is_written_after_it(tmp_path
     source.discard()
 
 
+def test_what_is_set_aside_in_the_last_moment_is_written(tmp_path: Path) -> None:
+    class Lock:
+        """Another thread comes right before the release."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+            self.acquire, self.locked = self._lock.acquire, self._lock.locked
+            self.last: list[Any] = [ended("another")]
+
+        def release(self) -> None:
+            if self.last:
+                source.offer(self.last.pop())
+            self._lock.release()
+
+    source = segment(tmp_path)
+    source._lock = Lock()  # type: ignore[assignment]
+    source._put(None, None, b"")
+    assert (source.waiting, len(source._aside)) == (1, 0)
+    source._lock = threading.Lock()
+    assert drained(source) == [("scope", "another")]
+
+
 def test_what_was_set_aside_goes_out_without_another_offer(tmp_path: Path) -> None:
     source = segment(tmp_path)
     source._lock.acquire()

@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.signals import SpanDelivery
+from spanwise.deliver.source import Queue
 from spanwise.deliver.span_segment import SpanSegment
 from spanwise.fixed import Fixed
 from spanwise.instrumentors import _abandoned, _call, _calls
@@ -228,6 +229,42 @@ def test_a_processor_that_comes_meanwhile_gets_a_span(pipe: Pipe) -> None:
 
 
 @pytest.mark.usefixtures("within")
+def test_whoever_replaces_what_becomes_of_spans_sees_all_of_them(pipe: Pipe) -> None:
+    original, seen = pipe.delivery.on_end, []
+
+    def drop_secrets(span: Any) -> None:
+        seen.append(span.name)
+        if span.name != "secret":
+            original(span)
+
+    before = pipe.calls.start("secret", Fixed(ATTRIBUTES))
+    pipe.delivery.on_end = drop_secrets  # type: ignore[method-assign]
+    before.end()
+    for name in ("secret", "GET"):
+        pipe.calls.start(name, Fixed(ATTRIBUTES)).end()
+    assert seen == ["secret", "secret", "GET"]
+    assert [span.name for span in pipe.spans()] == ["GET"]
+
+
+@pytest.mark.usefixtures("within")
+def test_a_source_of_objects_gets_spans(pipe: Pipe) -> None:
+    sender: Any = None
+    queue = Queue(Account("traces"), lambda items, _: b"", capacity=10, batch=5)
+    channel = Channel(queue, sender, address="-", delay=1.0, wake=lambda: None)
+    pipe.provider.add_span_processor(SpanDelivery(channel, lambda _: True))
+    pipe.calls.start("GET", Fixed(ATTRIBUTES)).end()
+    assert queue.waiting == 1
+    assert [span.name for span in pipe.spans()] == ["GET"]
+
+
+def test_labels_go_with_the_call_s_own_instrument(pipe: Pipe, tmp_path: Path) -> None:
+    other = Pipe(tmp_path)
+    labels = Fixed(LABELS)
+    for each in (pipe, other, pipe, other, other):
+        each.calls.start("GET", context=Context(), metric_attributes=labels).end()
+    assert [[point.count for point in each.points()] for each in (pipe, other)] == [[2], [3]]
+
+
 def test_after_the_shutdown_none_is_taken(pipe: Pipe) -> None:
     before = pipe.calls.start("GET", Fixed(ATTRIBUTES))
     pipe.provider.shutdown()

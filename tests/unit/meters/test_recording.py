@@ -332,6 +332,91 @@ def test_what_is_no_number_is_no_exemplar_and_raises_nothing(
     assert "'x' on h cannot be used" in caplog.text
 
 
+class Odd(float):
+    """Compares like nothing else, as an array does."""
+
+    def __ge__(self, other: object) -> bool:
+        raise ValueError("ambiguous")
+
+    __le__ = __gt__ = __lt__ = __ge__
+
+
+@pytest.mark.parametrize("odd", [Decimal("sNaN"), Odd(3)])
+def test_an_amount_that_cannot_be_compared_raises_nothing(ours: Program, odd: Any) -> None:
+    bound = recorder(ours.histogram, Fixed({"k": "v"}))
+    for amount in (1, 1, odd, 2):
+        bound(amount, in_span(1))
+        ours.instruments["record"](amount, {"k": "w"}, in_span(1))
+        ours.reader.collect()
+
+
+def exemplars(program: Program) -> dict[str, list[Any]]:
+    (scope,) = program.reader.get_metrics_data().resource_metrics[0].scope_metrics
+    return {
+        metric.name: [
+            (each.value, each.span_id) for point in metric.data.data_points for each in point.exemplars
+        ]
+        for metric in scope.metrics
+    }
+
+
+def test_what_is_unusable_takes_no_exemplar_s_place(ours: Program) -> None:
+    record = ours.instruments["record"]
+    for amount in (1, 1):
+        record(amount, {"k": "v"})
+    ours.reader.collect()
+    record(0, {"k": "v"}, in_span(1))
+    for amount in (-1, math.nan, math.inf):
+        record(amount, {"k": "v"}, in_span(3))
+    assert exemplars(ours) == {"h": [(0, 1)]}
+
+
+def test_views_with_other_edges_get_the_last_of_their_own_buckets() -> None:
+    program = Program(
+        MeterProvider,
+        (
+            View(
+                instrument_name="h",
+                name="fine",
+                aggregation=ExplicitBucketHistogramAggregation((1.0, 2.0, 9.0)),
+            ),
+            View(instrument_name="h", name="coarse", aggregation=ExplicitBucketHistogramAggregation((9.0,))),
+        ),
+    )
+    record = program.instruments["record"]
+    for amount in (1, 1):
+        record(amount, {"k": "v"})
+    program.reader.collect()
+    for number, amount in ((1, 1.5), (3, 5), (5, 1.5)):
+        record(amount, {"k": "v"}, in_span(number))
+    assert exemplars(program) == {"fine": [(1.5, 5), (5, 3)], "coarse": [(1.5, 5)]}
+
+
+def test_first_measurements_of_several_threads_lose_none(ours: Program) -> None:
+    sets, threads, times = 300, 4, 5
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(sets):
+            add = recorder(ours.counter, Fixed({"k": str(number)}))
+            barrier = threading.Barrier(threads)
+
+            def run(add: Any = add, barrier: threading.Barrier = barrier) -> None:
+                barrier.wait()
+                for _ in range(times):
+                    add(1, in_span(1))
+
+            running = [threading.Thread(target=run) for _ in range(threads)]
+            for thread in running:
+                thread.start()
+            for thread in running:
+                thread.join()
+            add(1, in_span(1))
+    finally:
+        sys.setswitchinterval(interval)
+    assert total(ours) == sets * (threads * times + 1)
+
+
 def test_few_candidates_wait_however_many_are_measured(ours: Program) -> None:
     record = ours.instruments["record"]
     record(1, {"k": "v"}, in_span(1))

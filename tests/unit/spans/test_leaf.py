@@ -48,6 +48,25 @@ class Plain(SpanProcessor):
     pass
 
 
+class Overriding(Taking):
+    def on_end(self, span: Any) -> None:
+        self.spans.append(span)
+
+
+class Wrapping(SpanProcessor):
+    """A filter around another one, as applications write it."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def on_end(self, span: Any) -> None:
+        if span.name != "secret":
+            self._wrapped.on_end(span)
+
+
 def made(*processors: SpanProcessor, **options: Any) -> tuple[TracerProvider, Any]:
     provider = TracerProvider(shutdown_on_exit=False, **options)
     for processor in processors:
@@ -91,6 +110,8 @@ CASES: dict[str, Callable[[], tuple[Any, Context]]] = {
     "a processor that wants starts": lambda: (tracer := made(Starting())[1], within(tracer)[1]),
     "a processor that wants endings": lambda: (tracer := made(Ending())[1], within(tracer)[1]),
     "a processor that wants spans": lambda: (tracer := made(Taking(), Plain())[1], within(tracer)[1]),
+    "a processor that overrides endings": lambda: (tracer := made(Overriding())[1], within(tracer)[1]),
+    "a processor around one": lambda: (tracer := made(Wrapping(Taking()))[1], within(tracer)[1]),
     "no processor": lambda: (tracer := made()[1], within(tracer)[1]),
     "a sampler to ask": lambda: (
         tracer := made(Taking(), sampler=TraceIdRatioBased(1.0))[1],
@@ -130,6 +151,17 @@ def test_what_changes_holds_for_the_next_one() -> None:
     assert taking.leaves == []
 
 
+def test_a_processor_may_want_spans_from_now_on() -> None:
+    taking, other = Taking(), Taking()
+    _, tracer = made(other, taking)
+    _, context = within(tracer)
+    shared = tracer.leaf(context, ATTRIBUTES)
+    assert shared is not None
+    taking.on_leaf = None  # type: ignore[assignment, method-assign]
+    assert tracer.end_leaf(shared, "GET", SpanKind.CLIENT, ATTRIBUTES, context, 5, 9) == 0
+    assert other.leaves == []
+
+
 def test_a_new_sampler_is_seen() -> None:
     _, tracer = made(Taking())
     _, context = within(tracer)
@@ -163,6 +195,9 @@ def test_a_verdict_without_a_floor_is_asked_of_all() -> None:
 def test_one_that_raises_harms_itself_alone(caplog: pytest.LogCaptureFixture) -> None:
     class Raising(Taking):
         def on_leaf(self, *fields: Any) -> None:
+            raise ValueError("no")
+
+        def on_end(self, span: Any) -> None:
             raise ValueError("no")
 
     taking = Taking()
