@@ -1,8 +1,8 @@
 """Spans that nobody sees while they run: they get an id and bytes when they end, and never are an object.
 
 Most spans of a request are such: a statement, a command, with attributes that are known and the same each
-time. Nothing of the application runs within them, nobody adds to them. As a `Span` each would cost three
-times as much. Whoever starts one keeps its start, and makes a span after all where it fails or is asked for.
+time. Nothing of the application runs within them, nobody adds to them. As a `Span` each would cost half as
+much again. Whoever starts one keeps its start, and makes a span after all where it fails or is asked for.
 
 A processor takes leaves where the class that has its ``on_end`` has an ``on_leaf`` too. That gets resource,
 scope, and a tuple of trace id, span id, parent's id, name, the kind's value, start, end and attributes; it is
