@@ -38,9 +38,9 @@ _MOST_SAMPLED = 32
 # Attribute sets as they were written. The same set in another order is another one of these.
 _MOST_KNOWN = 4 * MOST_SETS
 
-# Attributes of these types are compared by value, then by type: 1, 1.0 and True are equal to Python, and so
-# are a text and an enumeration's member with that text. A set with any other value, such as a list, goes the
-# SDK's way each time.
+# Attributes of these types are compared by value, then by type: 1, 1.0 and True are equal to Python. A set
+# with any other value, such as a list, goes the SDK's way each time. A member of an enumeration of texts counts
+# with its text where that was there first: to a receiver they are the same.
 _COMPARABLE = frozenset((str, bool, int, float))
 
 Measure = Callable[..., None]
@@ -51,7 +51,7 @@ class _Known:
 
     Attributes:
         attributes: a copy of them.
-        types: of the values, in order.
+        types: of the values, in order; None where all are texts.
         order: of the keys, where the types differ; else any order has the same types.
         series: theirs.
         pending: the series' amounts.
@@ -60,7 +60,8 @@ class _Known:
     __slots__ = ("attributes", "order", "pending", "series", "types")
 
     def __init__(self, attributes: dict[str, Any], types: list[type], series: Series) -> None:
-        self.attributes, self.types = attributes, types
+        self.attributes = attributes
+        self.types = None if set(types) <= {str} else types
         self.order = [*attributes] if len(set(types)) > 1 else None
         self.series, self.pending = series, series.pending
 
@@ -127,10 +128,12 @@ class Recording:
                 if attributes:
                     values = (*attributes.values(),)
                     found = known[values]
-                    if (
-                        found.attributes != attributes
-                        or found.types != [*map(type, values)]
-                        or (found.order is not None and found.order != [*attributes])
+                    if found.attributes != attributes or (
+                        found.types is not None
+                        and (
+                            found.types != [*map(type, values)]
+                            or (found.order is not None and found.order != [*attributes])
+                        )
                     ):
                         raise LookupError
                 else:
