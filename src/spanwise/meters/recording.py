@@ -39,8 +39,8 @@ _MOST_SAMPLED = 32
 _MOST_KNOWN = 4 * MOST_SETS
 
 # Attributes of these types are compared by value, then by type: 1, 1.0 and True are equal to Python. A set
-# with any other value, such as a list, goes the SDK's way each time. A member of an enumeration of texts counts
-# with its text where that was there first: to a receiver they are the same.
+# with any other value, such as a list, goes the SDK's way each time. A member of an enumeration of texts
+# counts with its text where that was there first: to a receiver they are the same.
 _COMPARABLE = frozenset((str, bool, int, float))
 
 Measure = Callable[..., None]
@@ -51,18 +51,18 @@ class _Known:
 
     Attributes:
         attributes: a copy of them.
+        keys: theirs, in order.
         types: of the values, in order; None where all are texts.
-        order: of the keys, where the types differ; else any order has the same types.
         series: theirs.
         pending: the series' amounts.
     """
 
-    __slots__ = ("attributes", "order", "pending", "series", "types")
+    __slots__ = ("attributes", "keys", "pending", "series", "types")
 
     def __init__(self, attributes: dict[str, Any], types: list[type], series: Series) -> None:
         self.attributes = attributes
+        self.keys = [*attributes]
         self.types = None if set(types) <= {str} else types
-        self.order = [*attributes] if len(set(types)) > 1 else None
         self.series, self.pending = series, series.pending
 
 
@@ -128,12 +128,8 @@ class Recording:
                 if attributes:
                     values = (*attributes.values(),)
                     found = known[values]
-                    if found.attributes != attributes or (
-                        found.types is not None
-                        and (
-                            found.types != [*map(type, values)]
-                            or (found.order is not None and found.order != [*attributes])
-                        )
+                    if found.keys != [*attributes] or (
+                        found.types is not None and found.types != [*map(type, values)]
                     ):
                         raise LookupError
                 else:
