@@ -110,8 +110,7 @@ class SpanSegment:
             if handed is None:
                 return False
             resource, scope, body = handed
-            size = len(body)
-            self._put(resource, scope, b"".join((_prefix(size), body, b"\0")))
+            self._put(resource, scope, b"".join((_prefix(len(body)), body, b"\0")))
         except Exception as error:
             self._lose(error)
         return self._waiting >= self._batch
@@ -126,7 +125,8 @@ class SpanSegment:
         try:
             ids, times, rest = leaf_pieces(*fields)
             size = len(ids) + len(times) + len(rest)
-            self._put(resource, scope, b"".join((_prefix(size), ids, times, rest, b"\0")))
+            prefix = _PREFIXES[size] if size < 1024 else _prefix(size)
+            self._put(resource, scope, b"".join((prefix, ids, times, rest, b"\0")))
         except Exception as error:
             self._lose(error)
         return self._waiting >= self._batch

@@ -152,9 +152,6 @@ class Calls:
         if duration is None:
             return
         if type(labels) is Fixed:
-            owner, record = labels.bound
-            if owner is not duration:
-                record = recorder(duration, labels)
-            record(seconds, context)
+            recorder(duration, labels)(seconds, context)
         else:
             duration.record(seconds, labels, context)

@@ -20,6 +20,7 @@ from opentelemetry.metrics import UpDownCounter
 from opentelemetry.metrics import _Gauge as Gauge
 
 from spanwise.context import SPAN_KEY, get_context
+from spanwise.meters.sdk_shape import Candidate
 from spanwise.meters.series import MOST_SETS, OVERFLOW, Series, SeriesTable
 
 __all__ = ["Recording"]
@@ -142,7 +143,7 @@ class Recording:
                 if span is not None:
                     of_span = span.get_span_context()
                     if of_span.trace_flags & 1:
-                        keep(found.series, amount, of_span, found.attributes)
+                        keep(found.series, amount, (amount, time_ns(), of_span, found.attributes))
             pending = found.pending
             pending.append(amount)
             if len(pending) >= self._most_waiting:
@@ -173,7 +174,13 @@ class Recording:
                     if span is not None:
                         of_span = span.get_span_context()
                         if of_span.trace_flags & 1:
-                            keep(series, amount, of_span, attributes)
+                            candidate = amount, time_ns(), of_span, attributes
+                            edges = series.edges
+                            # As `_keep` does it, for what nearly all are: this is the hot path.
+                            if edges is not None and type(amount) is float and 0.0 <= amount < math.inf:
+                                series.latest[bisect_left(edges, amount)] = candidate
+                            else:
+                                keep(series, amount, candidate)
                 pending = series.pending
                 pending.append(amount)
                 if len(pending) >= self._most_waiting:
@@ -183,9 +190,8 @@ class Recording:
 
         return bind
 
-    def _keep(self, series: Series, amount: float, of_span: Any, attributes: Any) -> None:
+    def _keep(self, series: Series, amount: float, candidate: Candidate) -> None:
         """Notes a measurement that may become an exemplar."""
-        candidate = amount, time_ns(), of_span, attributes
         edges = series.edges
         if edges is None:
             series.sampled.append(candidate)
