@@ -125,8 +125,7 @@ class SpanSegment:
         try:
             ids, times, rest = leaf_pieces(*fields)
             size = len(ids) + len(times) + len(rest)
-            prefix = _PREFIXES[size] if size < 1024 else _prefix(size)
-            self._put(resource, scope, b"".join((prefix, ids, times, rest, b"\0")))
+            self._put(resource, scope, b"".join((_prefix(size), ids, times, rest, b"\0")))
         except Exception as error:
             self._lose(error)
         return self._waiting >= self._batch

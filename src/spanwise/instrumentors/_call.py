@@ -196,11 +196,7 @@ class Call:
             calls.warn("end a span", error)
         if labels is not None:
             try:
-                owner, record = labels.bound if type(labels) is Fixed else (None, None)
-                if record is not None and owner is calls.duration:
-                    record(seconds, self.measured_in)
-                else:
-                    calls.record(seconds, labels, self.measured_in)
+                calls.record(seconds, labels, self.measured_in)
             except Exception as error:
                 calls.warn("record a duration", error)
         return seconds

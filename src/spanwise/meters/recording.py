@@ -143,7 +143,7 @@ class Recording:
                 if span is not None:
                     of_span = span.get_span_context()
                     if of_span.trace_flags & 1:
-                        keep(found.series, amount, (amount, time_ns(), of_span, found.attributes))
+                        keep(found.series, (amount, time_ns(), of_span, found.attributes))
             pending = found.pending
             pending.append(amount)
             if len(pending) >= self._most_waiting:
@@ -174,13 +174,7 @@ class Recording:
                     if span is not None:
                         of_span = span.get_span_context()
                         if of_span.trace_flags & 1:
-                            candidate = amount, time_ns(), of_span, attributes
-                            edges = series.edges
-                            # As `_keep` does it, for what nearly all are: this is the hot path.
-                            if edges is not None and type(amount) is float and 0.0 <= amount < math.inf:
-                                series.latest[bisect_left(edges, amount)] = candidate
-                            else:
-                                keep(series, amount, candidate)
+                            keep(series, (amount, time_ns(), of_span, attributes))
                 pending = series.pending
                 pending.append(amount)
                 if len(pending) >= self._most_waiting:
@@ -190,9 +184,9 @@ class Recording:
 
         return bind
 
-    def _keep(self, series: Series, amount: float, candidate: Candidate) -> None:
+    def _keep(self, series: Series, candidate: Candidate) -> None:
         """Notes a measurement that may become an exemplar."""
-        edges = series.edges
+        amount, edges = candidate[0], series.edges
         if edges is None:
             series.sampled.append(candidate)
             if not series.looked and len(series.sampled) >= _MOST_SAMPLED:
