@@ -28,7 +28,9 @@ __all__ = [
     "attach_context",
     "detach_context",
     "get_context",
+    "is_suppressed",
     "suppressed",
+    "surely_observed",
 ]
 
 # The key under which a Context holds its span has no public name; what the public function writes does.
@@ -89,8 +91,18 @@ def _set_by(manager: Callable[[], AbstractContextManager[None]]) -> tuple[str, .
     return ContextVars().run(within)
 
 
-SUPPRESSION_KEYS: Final = _suppression_keys()
+SUPPRESSION_KEYS: Final = frozenset(_suppression_keys())
 """Of a context in which nothing is to be observed."""
+
+surely_observed: Final = SUPPRESSION_KEYS.isdisjoint
+"""Of a context: nothing suppresses anything in it. One call into C. Where it says no, `is_suppressed` knows;
+a cache's hit takes that for a yes, since nobody puts such a key there to say that it is off."""
+
+
+def is_suppressed(context: Context) -> bool:
+    """Whether nothing is to be observed in a context."""
+    return any(context.get(key) for key in SUPPRESSION_KEYS)
+
 
 HTTP_SUPPRESSION_KEY: Final = _http_suppression_key()
 """Of a context in which no HTTP client is to be observed: what one that runs on another one sets."""

@@ -77,3 +77,40 @@ def test_suppression_of_http_is_that_of_the_instrumentations() -> None:
     assert is_http_instrumentation_enabled()
     with suppress_http_instrumentation():
         assert context.get_current()[short.HTTP_SUPPRESSION_KEY]
+
+
+@pytest.mark.parametrize(
+    ("context", "surely", "suppressed"),
+    [
+        ({}, True, False),
+        ({"k": True, short.SPAN_KEY: INVALID_SPAN}, True, False),
+        *(({key: True, "k": 1}, False, True) for key in short.SUPPRESSION_KEYS),
+        # What is there and false suppresses nothing.
+        *(({key: value}, False, False) for key in short.SUPPRESSION_KEYS for value in (False, None, 0)),
+        (dict.fromkeys(short.SUPPRESSION_KEYS, True), False, True),
+        ({short.HTTP_SUPPRESSION_KEY: True}, True, False),
+    ],
+)
+def test_what_suppresses(context: dict[str, object], surely: bool, suppressed: bool) -> None:
+    made = Context(context)
+    assert short.surely_observed(made) is surely
+    assert short.is_suppressed(made) is suppressed
+    token = short.attach_context(made)
+    assert is_instrumentation_enabled() is not suppressed
+    short.detach_context(token)
+
+
+def test_one_key_of_several_is_enough() -> None:
+    keys = sorted(short.SUPPRESSION_KEYS)
+    assert len(keys) > 1
+    for key in keys:
+        assert short.is_suppressed(Context({**dict.fromkeys(keys, False), key: True}))
+
+
+def test_within_ours_and_theirs_nothing_is_observed() -> None:
+    for manager in (short.suppressed, suppress_instrumentation):
+        with manager():
+            inside = short.get_context()
+        assert short.is_suppressed(inside)
+        assert not short.surely_observed(inside)
+        assert short.surely_observed(short.get_context())

@@ -13,14 +13,13 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import SUPPRESSION_KEYS, get_context
+from spanwise.context import get_context, surely_observed
 from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.instrumentors._calls import Calls
 from spanwise.meters.cache import ERROR, GET, HIT, MISS, Caches, Cell, Tally
 
 __all__ = ["CacheCalls", "Outcomes", "Target", "argument"]
 
-_SUPPRESSED: Final = frozenset(SUPPRESSION_KEYS)
 _SAMPLE: Final = 0xFF  # of a cache in the process's memory, one lookup in 256 is timed
 
 Outcomes = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], "list[tuple[str, int]]"]
@@ -81,7 +80,7 @@ class CacheCalls:
 
         @functools.wraps(original)
         def wrapper(cache: Any, *args: Any, **named: Any) -> Any:
-            if inside.get() or not calls.open or not _SUPPRESSED.isdisjoint(get_context()):
+            if inside.get() or not calls.open or not surely_observed(get_context()):
                 return original(cache, *args, **named)
             target = target_of(cache)
             if target is None:
@@ -130,7 +129,7 @@ class CacheCalls:
 
         @functools.wraps(original)
         def get(cache: Any, *args: Any, **named: Any) -> Any:
-            if inside.get() or not calls.open or not _SUPPRESSED.isdisjoint(get_context()):
+            if inside.get() or not calls.open or not surely_observed(get_context()):
                 return original(cache, *args, **named)
             number = asked.value
             asked.value = number + 1

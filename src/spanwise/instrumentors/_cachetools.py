@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import SUPPRESSION_KEYS, get_context
+from spanwise.context import get_context, surely_observed
 from spanwise.instrumentors._call import Call
 from spanwise.instrumentors._calls import Calls
 from spanwise.meters.cache import (
@@ -35,7 +35,6 @@ __all__ = ["Method", "Methods", "Record", "traced", "traced_contains"]
 _SAMPLE: Final = 0xFF
 """One lookup in 256 is timed: a duration costs three times as much as a hit, so 0.01 µs on average."""
 
-_SUPPRESSED: Final = frozenset(SUPPRESSION_KEYS)
 
 Method = Callable[..., Any]
 
@@ -111,7 +110,7 @@ class Methods:
         @functools.wraps(original)
         def getitem(cache: Any, key: Any, *args: Any, **named: Any) -> Any:
             record = records.get(id(cache)) or adopt(cache)
-            if record.inside or not _SUPPRESSED.isdisjoint(get_context()):
+            if record.inside or not surely_observed(get_context()):
                 return original(cache, key, *args, **named)
             # What __missing__() makes up is a miss: asking for the key counts it.
             if record.makes and key not in cache:
@@ -149,7 +148,7 @@ class Methods:
             found = original(cache, key, *args, **named)
             if not found:
                 record = records.get(id(cache)) or adopt(cache)
-                if not record.inside and _SUPPRESSED.isdisjoint(get_context()):
+                if not record.inside and surely_observed(get_context()):
                     missed(record, cache, key)
             return found
 
@@ -177,7 +176,7 @@ class Methods:
         @functools.wraps(original)
         def setitem(cache: Any, key: Any, value: Any, *args: Any, **named: Any) -> Any:
             record = records.get(id(cache)) or adopt(cache)
-            if not _SUPPRESSED.isdisjoint(get_context()):
+            if not surely_observed(get_context()):
                 return original(cache, key, value, *args, **named)
             popped = record.popped
             record.inside += 1
@@ -204,7 +203,7 @@ class Methods:
         @functools.wraps(original)
         def delitem(cache: Any, key: Any, *args: Any, **named: Any) -> Any:
             record = records.get(id(cache)) or adopt(cache)
-            if record.inside or not _SUPPRESSED.isdisjoint(get_context()):
+            if record.inside or not surely_observed(get_context()):
                 return original(cache, key, *args, **named)
             outcome = DELETED
             try:
@@ -225,7 +224,7 @@ class Methods:
         @functools.wraps(original)
         def setdefault(cache: Any, key: Any, *args: Any, **named: Any) -> Any:
             record = self._records.get(id(cache)) or self._adopt(cache)
-            if record.inside or not _SUPPRESSED.isdisjoint(get_context()):
+            if record.inside or not surely_observed(get_context()):
                 return within(cache, key, *args, **named)
             stored = record.stored.value
             value = within(cache, key, *args, **named)

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry.metrics import Meter
 
 from spanwise import names
-from spanwise.context import NOWHERE, SUPPRESSION_KEYS, get_context
+from spanwise.context import NOWHERE, get_context, is_suppressed, surely_observed
 from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._sqlalchemy_database import HELD_AS, Database
@@ -147,9 +147,8 @@ class Pools:
             try:
                 if stable:
                     context = get_context()
-                    for suppressed in SUPPRESSION_KEYS:
-                        if context.get(suppressed):
-                            return connection
+                    if not surely_observed(context) and is_suppressed(context):
+                        return connection
                     recorder(wait, known.labels)(now - began, NOWHERE)
                     if use_times:
                         connection.info[_TAKEN] = (known, now)

@@ -18,7 +18,7 @@ from opentelemetry.trace import get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
-from spanwise.context import SUPPRESSION_KEYS, get_context
+from spanwise.context import get_context, is_suppressed
 from spanwise.instruments import make
 from spanwise.meters.locks import ForkLock
 
@@ -236,10 +236,8 @@ class Breaker:
             span.add_event(event, {**self._named.labels, names.CIRCUIT_PREVIOUS_STATE: before, **about})
 
     def _count(self, outcome: str, state: str) -> None:
-        context = get_context()
-        for key in SUPPRESSION_KEYS:
-            if context.get(key):
-                return
+        if is_suppressed(get_context()):
+            return
         self._circuits.calls.add(1, self._named.calls[state or self.state, outcome])
 
     def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
