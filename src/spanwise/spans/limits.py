@@ -22,6 +22,7 @@ __all__ = ["AttributeRules", "bounded", "fill", "put"]
 
 # Exact types that the SDK's cleaning returns as they are. A subclass may override what cleaning calls.
 PLAIN: Final[frozenset[type]] = frozenset({str, bool, int, float, bytes, type(None)})
+_TEXTS: Final = frozenset({str})  # what keys are
 
 
 class AttributeRules:
@@ -66,13 +67,11 @@ class AttributeRules:
             return attributes
         # The copy first: the caller's dict may change in another thread while it's looked through.
         copy = attributes.copy()
-        if len(copy) > self.room:
-            return None
-        plain = self.plain
-        for key, value in copy.items():
-            if (type(value) not in plain and not self.is_plain(value)) or type(key) is not str or not key:
-                return None
-        return copy
+        # Types first, all in C: a loop over them costs as much as the rest of a span's start.
+        plain = self.plain.issuperset(map(type, copy.values())) or all(map(self.is_plain, copy.values()))
+        if plain and _TEXTS.issuperset(map(type, copy)) and "" not in copy and len(copy) <= self.room:
+            return copy
+        return None
 
     def over(self, live: dict[str, AnyValue]) -> BoundedAttributes:
         """The SDK's bounded mapping with these limits over a dict of clean attributes."""
