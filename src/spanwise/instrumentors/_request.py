@@ -76,7 +76,9 @@ class Request:
             span = self._span()
             # A thread may outlive the request that started it.
             if span is not None and span.is_recording():
-                for name, value in operation.repeated(count).items():  # a quarter of set_attributes' cost
+                for name, value in operation.repeated(
+                    count
+                ).items():  # the SDK's set_attributes costs four times as much
                     span.set_attribute(name, value)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from spanwise import names
@@ -79,39 +80,31 @@ class Observation:
         Returns:
             What the application does, or a body that ends the span when it is done.
         """
-        serving = self._begin(environ)
+        serving = self._begin(environ, start_response)
         if serving is None:
             return application(environ, start_response)
-
-        def respond(status: str, headers: list[tuple[str, str]], *info: Any) -> Any:
-            try:
-                serving.respond(status, headers)
-            except Exception as error:
-                self.calls.warn("read a response", error)
-            return start_response(status, headers, *info)
-
         token = attach_context(serving.context)
         try:
-            body = application(environ, respond)
+            body = application(environ, serving.respond)
         except BaseException as error:
             serving.end(error)
             raise
         finally:
             leave(token)
-        if serving.streams:
+        if (serving.streamed or serving.size is None) and serving.has_body:
             return Body(body, serving.context, serving.end, serving.dropped)
         serving.end()
         return body
 
-    def _begin(self, environ: dict[str, Any]) -> Serving | None:
+    def _begin(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Serving | None:
         try:
             if environ.get("PATH_INFO") in UNOBSERVED_PATHS:
                 return None
             if self.excluded is not None and self.excluded(full_url(environ)):
                 return None
-            request = request_of(environ)
+            kind, attributes = request_of(environ)
             if self.request_headers is not None:
-                request.attributes.update(self.request_headers(headers_of(environ)))
+                attributes.update(self.request_headers(headers_of(environ)))
             context = get_context()
             outer: Any = context.get(SPAN_KEY)
             # Within another span (an ASGI server's, a test's) the request is a part of that.
@@ -121,15 +114,15 @@ class Observation:
             # An application within an application: one request, counted once.
             around = Serving.of(environ)
             call = self.calls.start(
-                request.kind.title,
-                request.attributes,
+                kind.title,
+                attributes,
                 kind=SpanKind.INTERNAL if within else SpanKind.SERVER,
-                metric_attributes=request.kind.labels if around is None else None,
+                metric_attributes=kind.labels if around is None else None,
                 context=context,
             )
             if call is NO_CALL:
                 return None
-            serving = environ[_HELD_AS] = Serving(self, call, request.kind, environ, around)
+            serving = environ[_HELD_AS] = Serving(self, call, kind, environ, around, start_response)
         except Exception as error:
             self.calls.warn("observe a request", error)
             return None
@@ -161,6 +154,7 @@ class Serving:
         "_observation",
         "_resident",
         "_route",
+        "_start_response",
         "call",
         "context",
         "size",
@@ -175,18 +169,20 @@ class Serving:
         kind: Kind,
         environ: dict[str, Any],
         around: Serving | None,
+        start_response: Callable[..., Any],
     ) -> None:
         self._observation, self._kind = observation, kind
+        self._start_response = start_response
         self._environ, self._around = environ, around
         self._ended = False
         self._error: BaseException | None = None
         self._route: str | None = None
         self.call = call
         # Its spans' instrumentors note there what one request does many times.
-        noted = around is None and call.span.is_recording()
-        self.context = call.within({REQUEST_KEY: Request(call.span)}) if noted else call.current
+        counted = around is None and call.span.is_recording()
+        noted = {REQUEST_KEY: Request(call.span)} if counted else {}
         # An exemplar of a request's duration leads to the request.
-        call.measured_in = self.context
+        call.measured_in = self.context = Context({**call.context, SPAN_KEY: call.span, **noted})
         self.status = 0
         self.size: int | None = None
         self.streamed = False
@@ -207,30 +203,30 @@ class Serving:
         self._error = error
         self._route = self._observation.route(self._environ)
 
-    def respond(self, status: str, headers: list[tuple[str, str]]) -> None:
-        """Takes note of what the application answers."""
-        self.status = int(status[:3])
-        # Now: a framework may take its request away from the environment when it is done with it.
-        self._route = self._observation.route(self._environ)
-        for name, value in headers:
-            if name.lower() == "content-length":
-                self.size = length_of(value)
-                break
+    def respond(self, status: str, headers: list[tuple[str, str]], *info: Any) -> Any:
+        """Takes note of what the application answers, and passes it on to the server."""
         observation = self._observation
-        if observation.response_headers is not None:
-            self.call.span.set_attributes(observation.response_headers(headers))
-        tell(headers, self.context)
-        if observation.response_hook is not None:
-            observation.response_hook(self.call.span, status, headers)
+        try:
+            self.status = int(status[:3])
+            # Now: a framework may take its request away from the environment when it is done with it.
+            self._route = observation.route(self._environ)
+            for name, value in headers:
+                if name.lower() == "content-length":
+                    self.size = length_of(value)
+                    break
+            if observation.response_headers is not None:
+                self.call.span.set_attributes(observation.response_headers(headers))
+            tell(headers, self.context)
+            if observation.response_hook is not None:
+                observation.response_hook(self.call.span, status, headers)
+        except Exception as error:
+            observation.calls.warn("read a response", error)
+        return self._start_response(status, headers, *info)
 
     @property
-    def streams(self) -> bool:
-        """Whether the body is made while it is sent: the framework says so, or it has no length."""
-        return (
-            (self.streamed or self.size is None)
-            and self.status not in (204, 304)
-            and self._kind.title != "HEAD"
-        )
+    def has_body(self) -> bool:
+        """Whether the answer may have one (RFC 9110, 6.4.1)."""
+        return self.status not in (204, 304) and self._kind.title != "HEAD"
 
     def end(self, error: BaseException | None = None) -> None:
         """Ends span and metrics; later calls do nothing.
@@ -244,13 +240,17 @@ class Serving:
         error = error or self._error
         answered = self._kind.answered(self.status, self._route)
         try:
-            self._leave_environment()
+            # What stays there would be a cycle: the garbage collector's work, a request's memory until then.
+            if self._around is None:
+                self._environ.pop(_HELD_AS, None)
+            else:
+                self._environ[_HELD_AS] = self._around
+            self._error = None
             self._count(-1)
             span = self.call.span
             if answered.name is not None:
                 span.update_name(answered.name)
-            for name, value in answered.found.items():  # a quarter of set_attributes' cost
-                span.set_attribute(name, value)
+            span.set_attributes(answered.found)
         except Exception as problem:
             self._observation.calls.warn("describe a request", problem)
         refused = str(self.status) if self.status >= 500 else ""
@@ -267,21 +267,14 @@ class Serving:
         """Has a finalizer's request ended where that is safe."""
         self.call.drop(self.end)
 
-    def _leave_environment(self) -> None:
-        # What stays there would be a cycle: the garbage collector's work, a request's memory until then.
-        if self._around is None:
-            self._environ.pop(_HELD_AS, None)
-        else:
-            self._environ[_HELD_AS] = self._around
-        self._error = None
-
     def _measure(self, labels: Fixed) -> None:
         """Records the sizes of the bodies."""
         environ, self._environ = self._environ, {}
         if self._around is not None:
             return
         try:
-            sent = length_of(environ.get("CONTENT_LENGTH"))
+            given = environ.get("CONTENT_LENGTH")
+            sent = length_of(given) if given else None
             if sent is not None:
                 self._observation.request_size.record(sent, labels, self.context)
             if self.size is not None:

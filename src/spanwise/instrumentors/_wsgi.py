@@ -16,7 +16,7 @@ from spanwise.fixed import Fixed
 from spanwise.instrumentors._http import DEFAULT_PORTS, METHODS, OTHER_METHOD, Attributes, Headers
 from spanwise.privacy.url import redact_query
 
-__all__ = ["Answered", "Described", "Kind", "forget", "full_url", "headers_of", "request_of"]
+__all__ = ["Answered", "Kind", "forget", "full_url", "headers_of", "request_of"]
 
 _VERSIONS: Final = {"HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2": "2", "HTTP/2.0": "2", "HTTP/3": "3"}
 
@@ -68,11 +68,12 @@ class Answered:
     __slots__ = ("found", "labels", "name", "sizes")
 
     def __init__(self, kind: Kind, status: int, route: str | None) -> None:
-        self.found: Attributes = {}
+        found: Attributes = {}
         if status:
-            self.found[names.HTTP_RESPONSE_STATUS_CODE] = status
+            found[names.HTTP_RESPONSE_STATUS_CODE] = status
         if route is not None:
-            self.found[names.HTTP_ROUTE] = route
+            found[names.HTTP_ROUTE] = route
+        self.found = Fixed(found)
         self.name = None if route is None else f"{kind.title} {route}"
         self.labels = Fixed({**kind.labels, **self.found})
         self.sizes = Fixed(self.labels)
@@ -90,26 +91,14 @@ def forget() -> None:
     _answered.cache_clear()
 
 
-class Described:
-    """One request, as far as its telemetry goes.
-
-    Attributes:
-        kind: what it has in common with others.
-        attributes: of the span, known at its start.
-    """
-
-    __slots__ = ("attributes", "kind")
-
-    def __init__(self, kind: Kind, attributes: Attributes) -> None:
-        self.kind = kind
-        self.attributes = attributes
-
-
-def request_of(environ: Mapping[str, Any]) -> Described:
+def request_of(environ: Mapping[str, Any]) -> tuple[Kind, Attributes]:
     """Describes a request.
 
     Args:
         environ: the WSGI environment (PEP 3333).
+
+    Returns:
+        What it has in common with others, and the attributes of its span that are known at its start.
     """
     scheme = environ.get("wsgi.url_scheme", "http")
     kind = _kind(environ.get("REQUEST_METHOD", ""), scheme, environ.get("SERVER_PROTOCOL", ""))
@@ -135,7 +124,7 @@ def request_of(environ: Mapping[str, Any]) -> Described:
     agent = environ.get("HTTP_USER_AGENT")
     if agent:
         attributes[names.USER_AGENT_ORIGINAL] = agent
-    return Described(kind, attributes)
+    return kind, attributes
 
 
 def _target(environ: Mapping[str, Any]) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -26,8 +27,9 @@ from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wsgi import FileWrapper
 
 from spanwise import names
-from spanwise.context import suppressed
+from spanwise.context import REQUEST_KEY, get_context, suppressed
 from spanwise.instrumentors._abandoned import end_abandoned
+from spanwise.instrumentors._request import Request
 from spanwise.instrumentors._serving import Serving
 from spanwise.instrumentors.flask import FlaskInstrumentor
 from spanwise.meters.provider import MeterProvider
@@ -250,8 +252,18 @@ def test_a_stream_ends_with_its_body_and_its_parts_are_within_it(telemetry: Tele
     assert len(telemetry.spans) == 4
 
 
-def test_a_stream_of_known_length_is_one_too(telemetry: Telemetry) -> None:
-    app = flask.Flask("shop")
+class Shop(flask.Flask):
+    """An application that has a part in every answer."""
+
+    def process_response(self, *args: Any) -> Any:
+        response = super().process_response(*args)
+        response.headers["X-Shop"] = "1"
+        return response
+
+
+@pytest.mark.parametrize("kind", [flask.Flask, Shop])
+def test_a_stream_of_known_length_is_one_too(kind: type[flask.Flask], telemetry: Telemetry) -> None:
+    app = kind("shop")
 
     @app.get("/streams")
     def streams() -> flask.Response:
@@ -268,6 +280,62 @@ def test_a_stream_of_known_length_is_one_too(telemetry: Telemetry) -> None:
     part, request = telemetry.spans
     assert (part.name, part.parent.span_id) == ("part", request.context.span_id)
     assert request.attributes[names.ERROR_TYPE] == "OSError"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_stream_that_a_subclass_makes_of_an_answer_is_one_too(fails: bool, telemetry: Telemetry) -> None:
+    def streaming(app: Any, *args: Any, **named: Any) -> Any:
+        response = flask.Flask.process_response(app, *args, **named)
+
+        def parts() -> Iterator[bytes]:
+            with telemetry.tracer.start_as_current_span("part"):
+                yield b"xxx"
+
+        response.response, response.headers["Content-Length"] = parts(), "3"
+        return response
+
+    app = type("Shop", (flask.Flask,), {"process_response": streaming})("shop")
+
+    @app.get("/item")  # type: ignore[untyped-decorator]
+    def item() -> str:
+        if fails:
+            raise ZeroDivisionError("planted")
+        return "item"
+
+    body = app(EnvironBuilder("/item").get_environ(), lambda *_: None)
+    assert telemetry.spans == []
+    assert b"".join(body) == b"xxx"
+    body.close()
+    part, request = telemetry.spans
+    assert (part.name, request.name) == ("part", "GET /item")
+    assert part.parent.span_id == request.context.span_id
+    assert request.attributes.get(names.ERROR_TYPE) == ("ZeroDivisionError" if fails else None)
+
+
+def test_an_answer_that_cannot_be_looked_at_is_sent(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd(flask.Response):
+        @property
+        def response(self) -> Any:
+            raise RuntimeError("planted")
+
+        @response.setter
+        def response(self, value: Any) -> None:
+            pass
+
+        def __call__(self, environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", [("Content-Length", "3")])
+            return [b"odd"]
+
+    app = flask.Flask("shop")
+    app.add_url_rule("/odd", view_func=Odd)
+    for _ in range(3):
+        assert app(EnvironBuilder("/odd").get_environ(), lambda *_: None) == [b"odd"]
+    spans = telemetry.spans
+    assert [span.attributes[names.HTTP_RESPONSE_STATUS_CODE] for span in spans] == [200] * 3
+    (warning,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert "flask instrumentation could not look at a response (RuntimeError: planted)" in warning
 
 
 def test_a_file_is_left_to_the_server(telemetry: Telemetry, tmp_path: Path) -> None:
@@ -338,6 +406,25 @@ def test_an_application_within_another_is_a_part_of_its_request(telemetry: Telem
     for metric in (names.HTTP_SERVER_REQUEST_DURATION, names.HTTP_SERVER_RESPONSE_BODY_SIZE):
         assert [point.count for point in telemetry.points(metric.name)] == [1], "one request, counted once"
     assert [point.value for point in telemetry.points(names.HTTP_SERVER_ACTIVE_REQUESTS.name)] == [0]
+
+
+@pytest.mark.parametrize("kind", [Stock, Ours])
+def test_only_a_sampled_request_is_there_to_be_flagged(kind: type) -> None:
+    """Counting what runs in it is of no use where nobody can be told."""
+    found: dict[bool, Any] = {}
+    app = flask.Flask("shop")
+    app.add_url_rule("/", view_func=lambda: str(found.setdefault(sampled, get_context().get(REQUEST_KEY))))
+    try:
+        for sampled in (False, True):
+            made = Telemetry(kind)
+            made.provider.sampler = ALWAYS_ON if sampled else ALWAYS_OFF
+            made.instrument()
+            assert app.test_client().get("/").status_code == 200
+            assert len(made.spans) == sampled
+    finally:
+        FlaskInstrumentor().uninstrument()
+    assert found[False] is None
+    assert isinstance(found[True], Request)
 
 
 def test_the_caller_s_trace_goes_on(telemetry: Telemetry, client: Any) -> None:

@@ -12,7 +12,7 @@ from spanwise.privacy.url import redact_query
 
 
 def attributes(**environ: Any) -> dict[str, Any]:
-    return request_of({"REQUEST_METHOD": "GET", "wsgi.url_scheme": "https", **environ}).attributes
+    return request_of({"REQUEST_METHOD": "GET", "wsgi.url_scheme": "https", **environ})[1]
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_server(environ: dict[str, str], address: str | None, port: int | None) 
 
 
 def test_an_environment_with_nothing_in_it() -> None:
-    request = request_of({})
-    assert request.kind.title == "HTTP"
-    assert request.kind.labels == {names.HTTP_REQUEST_METHOD: "_OTHER", names.URL_SCHEME: "http"}
+    kind, _ = request_of({})
+    assert kind.title == "HTTP"
+    assert kind.labels == {names.HTTP_REQUEST_METHOD: "_OTHER", names.URL_SCHEME: "http"}
 
 
 @pytest.mark.parametrize(
