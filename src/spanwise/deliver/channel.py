@@ -29,11 +29,6 @@ class Sender(Protocol):
         """Drops the connection."""
 
 
-def _no_leaf(*_: object) -> bool:
-    """Of a source that takes objects only."""
-    raise TypeError("this source takes no leaves")
-
-
 class Channel:
     """What waits in a source, on its way to one destination.
 
@@ -52,14 +47,16 @@ class Channel:
     ) -> None:
         self.account = source.account
         self._source = source
-        self._keep = source.offer
-        self._keep_leaf: Callable[..., bool] = getattr(source, "offer_leaf", _no_leaf)
-        #: Whether :meth:`offer_leaf` may be called.
-        self.takes_leaves = self._keep_leaf is not _no_leaf
+        # The source's own: a step in between would cost each span as much as its attributes.
+        #: Takes an item from any thread; never blocks.
+        self.offer: Callable[[Any], None] = source.offer
+        #: The same of a span that never was an object, with resource, scope and fields; None: only objects.
+        self.offer_leaf: Callable[..., None] | None = getattr(source, "offer_leaf", None)
         self._sender = sender
         self._address = address
         self._what = WHAT[source.account.signal]
         self._delay = delay
+        source.wakes(self._nudge, at_once=delay <= 0)
         self._wake = wake
         self._backoff = Backoff()
         self._begin()
@@ -82,16 +79,8 @@ class Channel:
         """Finds what a killed process left to be sent."""
         self._source.adopt()
 
-    def offer(self, item: Any) -> None:
-        """Takes an item from any thread; never blocks."""
-        # Without a delay any item wakes the thread, else a whole request does.
-        if (self._keep(item) or self._delay <= 0) and not self._woken:
-            self._woken = True
-            self._wake()
-
-    def offer_leaf(self, resource: Any, scope: Any, fields: tuple[Any, ...]) -> None:
-        """The same of a span that never was an object; its fields are the source's to know."""
-        if (self._keep_leaf(resource, scope, fields) or self._delay <= 0) and not self._woken:
+    def _nudge(self) -> None:
+        if not self._woken:
             self._woken = True
             self._wake()
 

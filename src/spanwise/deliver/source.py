@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from spanwise.deliver.account import Account
 from spanwise.encode.request import Piece
 
-__all__ = ["WHAT", "Load", "Queue", "Source"]
+__all__ = ["WHAT", "Load", "Queue", "Source", "nobody"]
 
 _logger = logging.getLogger("spanwise.deliver")
 
@@ -48,8 +48,11 @@ class Source(Protocol):
 
     account: Account
 
-    def offer(self, item: Any) -> bool:
-        """Takes an item from any thread; never raises, never blocks. Tells whether a whole request waits."""
+    def wakes(self, wake: Callable[[], None], *, at_once: bool) -> None:
+        """Has a function called whenever an item comes and a whole request waits; ``at_once``: any item."""
+
+    def offer(self, item: Any) -> None:
+        """Takes an item from any thread; never raises, never blocks."""
 
     @property
     def waiting(self) -> int:
@@ -75,6 +78,10 @@ class Source(Protocol):
         """Starts empty in a forked child: what waits is the parent's to deliver."""
 
 
+def nobody() -> None:
+    """Whom a source wakes that no channel has."""
+
+
 class Queue:
     """Items as objects, encoded when they are sent. For signals with few items.
 
@@ -97,6 +104,7 @@ class Queue:
         self._encode = encode
         self._capacity = capacity
         self._batch = min(batch, capacity)
+        self.wakes(nobody, at_once=False)
         self.reset()
 
     def reset(self) -> None:
@@ -106,14 +114,18 @@ class Queue:
     def adopt(self) -> None:
         """Nothing: objects do not outlive their process."""
 
-    def offer(self, item: Any) -> bool:
+    def wakes(self, wake: Callable[[], None], *, at_once: bool) -> None:
+        self._wake, self._due = wake, 1 if at_once else self._batch
+
+    def offer(self, item: Any) -> None:
         # A length check and an append, each atomic. Threads that race past the check together may
         # exceed the capacity by their number, which bounds memory as well.
         if len(self._items) >= self._capacity:
             self.account.drop(1, "queue_full")
         else:
             self._items.append(item)
-        return len(self._items) >= self._batch
+        if len(self._items) >= self._due:
+            self._wake()
 
     @property
     def waiting(self) -> int:

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from spanwise.deliver.account import Account
 from spanwise.deliver.inheritance import Inheritance
-from spanwise.deliver.orphans import LENGTHS, find, sweep
+from spanwise.deliver.lanes import EMPTY, Lane, Lanes
+from spanwise.deliver.orphans import find, sweep
 from spanwise.deliver.segment import CHUNK, Chunk, Segment
-from spanwise.deliver.source import Load
+from spanwise.deliver.source import Load, nobody
 from spanwise.encode.request import RECORD, Piece, frame_pieces
-from spanwise.encode.resource import resource_frame, scope_frame
 from spanwise.encode.spans import encode_span, encode_span_fields, leaf_pieces
 from spanwise.encode.varint import varint
 
@@ -43,19 +44,6 @@ _MOST_BYTES = 4 * 1024 * 1024
 _MOST_CHUNKS = _MOST_BYTES // CHUNK
 # Of spans that fit no chunk. They wait as objects of this process, and do not outlive a kill.
 _MOST_LARGE = 8 * _MOST_BYTES
-_EMPTY = Chunk(0, 0, 0)  # has no room: the first span of a lane takes a real one
-
-
-class _Lane:
-    """The spans of one scope: a request holds them together, so they are written together."""
-
-    __slots__ = ("chunk", "opening", "resource", "scope")
-
-    def __init__(self, resource: Any, scope: Any) -> None:
-        self.resource, self.scope = resource, scope
-        parts = (*resource_frame(resource), *scope_frame(scope))
-        self.opening = LENGTHS.pack(*map(len, parts)) + b"".join(parts)
-        self.chunk = _EMPTY
 
 
 class SpanSegment:
@@ -75,6 +63,7 @@ class SpanSegment:
         self._batch = min(batch, capacity)
         self._folder = folder
         self._label = label
+        self.wakes(nobody, at_once=False)
         self._segment: Segment | None = None
         self._inheritance = Inheritance()
         self.reset()
@@ -83,13 +72,12 @@ class SpanSegment:
         """Starts empty. The parent's file is left to the parent."""
         self._lock = threading.Lock()
         self._aside: deque[tuple[Any, Any, bytes]] = deque()
-        self._lanes: dict[tuple[int, int], _Lane] = {}
-        self._last: _Lane | None = None  # many spans have the scope of the one before
-        self._ready: deque[tuple[_Lane, Chunk]] = deque()
-        self._large: deque[tuple[_Lane, bytes]] = deque()
+        self._lanes = Lanes()
+        self._ready: deque[tuple[Lane, Chunk]] = deque()
+        self._large: deque[tuple[Lane, bytes]] = deque()
         self._large_bytes = 0
         self._waiting = 0
-        self._held = 0
+        self._room = self._capacity  # less what is in requests under way
         # Made with the first span: a process that records none has no file.
         segment, self._segment = self._segment, None
         if segment is not None:
@@ -101,21 +89,27 @@ class SpanSegment:
         self._inheritance = Inheritance(find(self._folder, self._label))
         sweep(self._folder, time.time())
 
-    def offer(self, item: ReadableSpan) -> bool:
+    def wakes(self, wake: Callable[[], None], *, at_once: bool) -> None:
+        self._wake, self._due = wake, 1 if at_once else self._batch
+
+    def offer(self, item: ReadableSpan) -> None:
         """Takes an ended span. One that is recorded but not sampled is not exported (specification)."""
         try:
             # Ours hands its fields over; any other is read through its properties, at three times the cost.
             hand_over = getattr(item, "hand_over", None)
             handed = _read(item) if hand_over is None else hand_over(encode_span_fields)
             if handed is None:
-                return False
+                return
             resource, scope, body = handed
-            self._put(resource, scope, b"".join((_prefix(len(body)), body, b"\0")))
+            size = len(body)
+            opening = _PREFIXES[size] if size < 1024 else RECORD + varint(size)
+            self._put(resource, scope, b"".join((opening, body, b"\0")))
         except Exception as error:
             self._lose(error)
-        return self._waiting >= self._batch
+        if self._waiting >= self._due:
+            self._wake()
 
-    def offer_leaf(self, resource: Any, scope: Any, fields: tuple[Any, ...]) -> bool:
+    def offer_leaf(self, resource: Any, scope: Any, fields: tuple[Any, ...]) -> None:
         """The same of a span that never was an object.
 
         Args:
@@ -123,80 +117,82 @@ class SpanSegment:
             fields: those of :func:`spanwise.encode.spans.leaf_pieces`.
         """
         try:
-            ids, times, rest = leaf_pieces(*fields)
-            size = len(ids) + len(times) + len(rest)
-            self._put(resource, scope, b"".join((_prefix(size), ids, times, rest, b"\0")))
+            self._put(resource, scope, b"".join((*leaf_pieces(*fields), b"\0")))
         except Exception as error:
             self._lose(error)
-        return self._waiting >= self._batch
+        if self._waiting >= self._due:
+            self._wake()
 
     def _put(self, resource: Any, scope: Any, record: bytes) -> None:
         """Writes a record with the zero after it: the chunk's end for a reader after a kill.
 
-        Then what others had to set aside; without a record, only that.
+        Never waits: the lock may be held by the delivery thread, or by the very call on top of which a signal
+        handler or a finalizer ends this span. Whoever holds it writes what was set aside.
         """
-        # Never waits: the lock may be held by the delivery thread, or by the very call on top of which
-        # a signal handler or a finalizer ends this span. Whoever holds it writes what was set aside.
         lock = self._lock
-        if not lock.acquire(False):
-            if record:
-                self._aside.append((resource, scope, record))
-            if not lock.acquire(False):
-                return
-            record = b""
-        while True:
+        if lock.acquire(False):
             try:
-                # Not before the lock is held: whoever holds it takes from there.
-                if not record and self._aside:
-                    resource, scope, record = self._aside.popleft()
-                if record:
-                    self._write(resource, scope, record)
+                self._write(resource, scope, record)
             finally:
                 lock.release()
-            if not self._aside or not lock.acquire(False):
-                return
-            record = b""
+        else:
+            self._aside.append((resource, scope, record))
+        if self._aside:
+            self._settle()
 
     def _write(self, resource: Any, scope: Any, record: bytes) -> None:
         """With the lock held."""
-        lane = self._last
-        if lane is None or lane.scope is not scope or lane.resource is not resource:
-            lane = self._last = self._lane(resource, scope)
+        lane = self._lanes.latest.get(id(scope))
+        if lane is None or lane.resource is not resource:
+            lane = self._lanes.of(resource, scope)
         chunk = lane.chunk
-        size = len(record)
-        if self._waiting + self._held >= self._capacity:
+        start = chunk.end
+        end = start + len(record)
+        if end > chunk.limit or chunk.count >= chunk.most or self._waiting >= self._room:
+            found = self._room_for(lane, record)
+            if found is None:
+                return
+            chunk = found
+            start = chunk.end
+            end = start + len(record)
+        self._segment.data[start:end] = record  # type: ignore[union-attr]
+        chunk.end = end - 1  # the next record takes the zero's place
+        chunk.count += 1
+        self._waiting += 1
+
+    def _room_for(self, lane: Lane, record: bytes) -> Chunk | None:
+        """A chunk for a record that does not fit the lane's; None where it is dropped, or waits elsewhere."""
+        if self._waiting >= self._room:
             self.account.drop(1, "queue_full")
-        elif (chunk.end + size <= chunk.limit and chunk.count < chunk.most) or self._another(lane, size):
-            chunk = lane.chunk
-            end = chunk.end + size
-            self._segment.data[chunk.end : end] = record  # type: ignore[union-attr]
-            chunk.end = end - 1  # the next record takes the zero's place
-            chunk.count += 1
-            self._waiting += 1
+        elif self._another(lane, len(record)):
+            return lane.chunk
         else:
             self._keep_large(lane, record)
+        return None
 
     def _settle(self) -> None:
         """Writes what was set aside, unless somebody holds the lock: then that one does."""
-        while self._aside and not self._lock.locked():
+        lock = self._lock  # a signal handler may fork, and the child has another one
+        while self._aside and lock.acquire(False):
             try:
-                self._put(None, None, b"")
+                try:
+                    # Not before the lock is held: whoever holds it takes from there.
+                    if self._aside:
+                        self._write(*self._aside.popleft())
+                finally:
+                    lock.release()
             except Exception as error:
-                self._lose(error)
+                self._lose(error)  # which logs, and a handler may wait for the delivery thread
 
     def _lose(self, error: Exception) -> None:
         self.account.drop(1, "encoding")
         _logger.warning("a span could not be kept for delivery and is dropped: %s", error)
 
-    def _lane(self, resource: Any, scope: Any) -> _Lane:
-        key = id(resource), id(scope)
-        return self._lanes.get(key) or self._lanes.setdefault(key, _Lane(resource, scope))
-
-    def _another(self, lane: _Lane, size: int) -> bool:
+    def _another(self, lane: Lane, size: int) -> bool:
         """Gives a lane a new chunk with room for ``size`` bytes, if there is one; its old one is ready."""
         if lane.chunk.count:
             self._ready.append((lane, lane.chunk))
-            lane.chunk = _EMPTY
+            lane.chunk = EMPTY
         if self._segment is None:
             # No chunk is shared by two requests: small ones leave the rest of their last chunk empty.
             a_request = -(-self._batch * _BYTES_A_SPAN // CHUNK) * CHUNK
@@ -212,7 +208,7 @@ class SpanSegment:
         lane.chunk = chunk
         return True
 
-    def _keep_large(self, lane: _Lane, record: bytes) -> None:
+    def _keep_large(self, lane: Lane, record: bytes) -> None:
         """A span that fits no chunk waits as bytes; one for which no chunk is free is dropped."""
         if len(record) + len(lane.opening) + 64 <= CHUNK:
             self.account.drop(1, "queue_full")
@@ -239,6 +235,9 @@ class SpanSegment:
         with self._lock:
             whole = self._waiting >= self._batch
             load = self._take() if whole or (partial and self._waiting) else None
+            if load is not None and not load.count:
+                # A signal handler forked while a span was written: what that counted here is the parent's.
+                self._waiting, load = 0, None
         self._settle()
         return load
 
@@ -246,7 +245,7 @@ class SpanSegment:
         chunks = self._collect()
         large = self._collect_large()
         count = sum(chunk.count for _, chunk in chunks) + len(large)
-        pieces: dict[int, tuple[_Lane, list[Piece]]] = {}
+        pieces: dict[int, tuple[Lane, list[Piece]]] = {}
         for lane, chunk in chunks:
             pieces.setdefault(id(lane), (lane, []))[1].append(self._segment.records(chunk))  # type: ignore[union-attr]
         for lane, record in large:
@@ -256,13 +255,13 @@ class SpanSegment:
             _, scopes = resources.setdefault(id(lane.resource), (lane.resource, []))
             scopes.append((lane.scope, records))
         self._waiting -= count
-        self._held += count
+        self._room -= count
         body = [piece for described in resources.values() for piece in frame_pieces(*described)]
         return Load(count, body, (self._segment, chunks))
 
-    def _collect_large(self) -> list[tuple[_Lane, bytes]]:
+    def _collect_large(self) -> list[tuple[Lane, bytes]]:
         """The oldest of those that fit no chunk, at least one and as many as a request bears."""
-        taken: list[tuple[_Lane, bytes]] = []
+        taken: list[tuple[Lane, bytes]] = []
         size = 0
         while self._large and (not taken or size + len(self._large[0][1]) <= _MOST_BYTES):
             taken.append(self._large.popleft())
@@ -270,14 +269,14 @@ class SpanSegment:
         self._large_bytes -= size
         return taken
 
-    def _collect(self) -> list[tuple[_Lane, Chunk]]:
+    def _collect(self) -> list[tuple[Lane, Chunk]]:
         """Chunks for one request: filled ones first, then those being filled."""
         if sum(chunk.count for _, chunk in self._ready) < self._batch:
-            for lane in self._lanes.values():
+            for lane in self._lanes:
                 if lane.chunk.count:
                     self._ready.append((lane, lane.chunk))
-                    lane.chunk = _EMPTY
-        taken: list[tuple[_Lane, Chunk]] = []
+                    lane.chunk = EMPTY
+        taken: list[tuple[Lane, Chunk]] = []
         total = 0
         while self._ready and (
             not taken or (total + self._ready[0][1].count <= self._batch and len(taken) < _MOST_CHUNKS)
@@ -295,7 +294,7 @@ class SpanSegment:
             segment, chunks = held
             # What was discarded meanwhile is gone with its segment.
             if segment is self._segment:
-                self._held -= load.count
+                self._room += load.count
                 for _, chunk in chunks:
                     self._segment.give_back(chunk)
         self._settle()
@@ -303,10 +302,10 @@ class SpanSegment:
     def discard(self) -> int:
         with self._lock:
             count = self.waiting
-            self._waiting = self._held = self._large_bytes = 0
+            self._waiting = self._large_bytes = 0
+            self._room = self._capacity
             self._aside.clear()
             self._lanes.clear()
-            self._last = None
             self._ready.clear()
             self._large.clear()
             if self._segment is not None:
@@ -314,11 +313,6 @@ class SpanSegment:
                 self._segment = None
             self._inheritance.close()
             return count
-
-
-def _prefix(size: int) -> bytes:
-    """Tag and length of a span in its scope's message."""
-    return _PREFIXES[size] if size < 1024 else RECORD + varint(size)
 
 
 def _read(span: ReadableSpan) -> tuple[Any, Any, bytes] | None:

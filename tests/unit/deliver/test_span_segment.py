@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -15,8 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
 
 from spanwise.deliver.account import Account
+from spanwise.deliver.lanes import Lanes
 from spanwise.deliver.orphans import FORGOTTEN_SECONDS, find, sweep
 from spanwise.deliver.segment import CHUNK
 from spanwise.deliver.source import Load
@@ -255,23 +258,202 @@ def test_threads_and_delivery_at_once_lose_nothing_and_send_nothing_twice(tmp_pa
     source.discard()
 
 
-LEAF = (1, 2, 3, "leaf", 2, 5, 9, Fixed({"k": "v"}))
+PARENT = tuple(ended("parent").get_span_context())
+LEAF = (PARENT, 2, "leaf", 2, 5, 9, Fixed({"k": "v"}))
+
+
+def named(name: str, size: int = 0) -> tuple[Any, ...]:
+    """What is handed on of a leaf."""
+    return (PARENT, 2, name, 2, 5, 9, Fixed({"text": "x" * size} if size else {}))
 
 
 def test_leaves_stand_among_the_spans_of_their_scope(tmp_path: Path) -> None:
     source = segment(tmp_path, batch=3)
     span = ended("span")
-    assert not source.offer(span)
-    assert not source.offer_leaf(span.resource, span.instrumentation_scope, LEAF)
-    assert source.offer_leaf(span.resource, span.instrumentation_scope, LEAF)
+    source.offer(span)
+    woken: list[int] = []
+    source.wakes(lambda: woken.append(source.waiting), at_once=False)
+    for _ in range(2):
+        source.offer_leaf(span.resource, span.instrumentation_scope, LEAF)
+    assert woken == [3]
     assert drained(source) == [("scope", "span"), ("scope", "leaf"), ("scope", "leaf")]
+    source.discard()
+
+
+@settings(max_examples=40, deadline=None)
+@given(told=st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(0, 3000)), max_size=120))
+def test_leaves_and_spans_come_out_by_scope_and_in_order(
+    told: list[tuple[str, bool, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    source = segment(tmp_path_factory.mktemp("s"), batch=16)
+    for number, (scope, leaf, size) in enumerate(told):
+        span = ended(str(number), scope, size)
+        if leaf:
+            source.offer_leaf(span.resource, span.instrumentation_scope, named(str(number), size))
+        else:
+            source.offer(span)
+    assert source.waiting == len(told)
+    found = drained(source)
+    offered = [(scope, str(number)) for number, (scope, *_) in enumerate(told)]
+    for scope in "abc":
+        assert [pair for pair in found if pair[0] == scope] == [pair for pair in offered if pair[0] == scope]
+    assert (len(found), source.waiting, source.account.drops()) == (len(told), 0, {})
+    source.discard()
+
+
+def test_resources_with_a_scope_in_common_have_their_own_spans(tmp_path: Path) -> None:
+    source, scope = segment(tmp_path), ended("span").instrumentation_scope
+    one, other = Resource({"is": "one"}), Resource({"is": "other"})
+    for number, resource in enumerate((one, one, other, one, other, other)):
+        source.offer_leaf(resource, scope, named(str(number)))
+    load = source.load(partial=True)
+    assert load is not None
+    request = ExportTraceServiceRequest.FromString(b"".join(load.body))
+    assert sorted(
+        (
+            each.resource.attributes[0].value.string_value,
+            [span.name for scope in each.scope_spans for span in scope.spans],
+        )
+        for each in request.resource_spans
+    ) == [("one", ["0", "1", "3"]), ("other", ["2", "4", "5"])]
+    source.discard()
+
+
+def test_after_all_was_discarded_a_known_scope_s_spans_arrive(tmp_path: Path) -> None:
+    source, span = segment(tmp_path), ended("after")
+    for _ in range(2):
+        source.offer(span)
+        source.offer_leaf(span.resource, span.instrumentation_scope, LEAF)
+        assert source.discard() == 2
+    source.offer(span)
+    source.offer_leaf(span.resource, span.instrumentation_scope, LEAF)
+    assert drained(source) == [("scope", "after"), ("scope", "leaf")]
+    assert source.account.drops() == {}
+    source.discard()
+
+
+def test_a_leaf_larger_than_a_chunk_arrives(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    span = ended("span")
+    source.offer(span)
+    for leaf in (named("large", 2 * CHUNK), named("small")):
+        source.offer_leaf(span.resource, span.instrumentation_scope, leaf)
+    assert sorted(drained(source)) == [("scope", "large"), ("scope", "small"), ("scope", "span")]
+    source.discard()
+
+
+def test_a_leaf_waits_for_nobody(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    span = ended("span")
+    with source._lock:
+        source.offer_leaf(span.resource, span.instrumentation_scope, named("meanwhile"))
+        assert source.waiting == 1
+    source.offer_leaf(span.resource, span.instrumentation_scope, named("after"))
+    assert not source._aside
+    assert sorted(drained(source)) == [("scope", "after"), ("scope", "meanwhile")]
     source.discard()
 
 
 def test_a_leaf_that_cannot_be_encoded_is_counted(tmp_path: Path) -> None:
     source = segment(tmp_path)
-    source.offer_leaf(PROVIDER.resource, None, (1, 2, 3, "leaf", 2, -5, 9, Fixed({})))
+    source.offer_leaf(PROVIDER.resource, None, (PARENT, 2, "leaf", 2, -5, 9, Fixed({})))
     assert source.account.drops() == {"encoding": 1}
+    assert source.load(partial=True) is None
+
+
+def test_what_is_in_a_request_under_way_takes_room_until_that_is_over(tmp_path: Path) -> None:
+    source = segment(tmp_path, capacity=10, batch=10)
+    for number in range(8):
+        source.offer(ended(str(number)))
+    load = source.load(partial=True)
+    assert load is not None
+    for number in range(3):
+        source.offer(ended(f"during {number}"))
+    assert source.account.drops() == {"queue_full": 1}
+    source.release(load)
+    for number in range(9):
+        source.offer(ended(f"after {number}"))
+    assert source.account.drops() == {"queue_full": 2}
+    assert len(drained(source)) == 10
+    for number in range(11):
+        source.offer(ended(str(number)))
+    assert source.account.drops() == {"queue_full": 3}
+    source.discard()
+
+
+def test_what_was_set_aside_and_cannot_be_written_is_counted(tmp_path: Path) -> None:
+    source = segment(tmp_path)
+    source.offer(ended("first"))
+    with source._lock:
+        source._aside.append((object(), object(), b"of a scope that is none\0"))
+        source.offer(ended("second"))
+    assert drained(source) == [("scope", "first"), ("scope", "second")]
+    assert source.account.drops() == {"encoding": 1}
+    assert not source._lock.locked()
+    source.discard()
+
+
+def test_what_cannot_be_written_is_told_without_the_lock(tmp_path: Path) -> None:
+    """A log handler may wait for the delivery thread, which would wait for the lock."""
+    source, locked = segment(tmp_path), []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            locked.append(source._lock.locked())
+
+    handler, logger = Handler(), logging.getLogger("spanwise.deliver")
+    source._aside.append((object(), object(), b"of a scope that is none\0"))
+    logger.addHandler(handler)
+    try:
+        source.offer(ended("one"))
+    finally:
+        logger.removeHandler(handler)
+    assert locked == [False]
+    assert drained(source) == [("scope", "one")]
+    source.discard()
+
+
+def test_a_child_that_is_forked_while_one_is_written_goes_on(tmp_path: Path) -> None:
+    """By a signal handler: the lock that is held is not the child's."""
+    source = segment(tmp_path)
+    source.offer(ended("first"))
+    memory = source._segment.data  # type: ignore[union-attr]
+    locks = [source._lock]
+
+    class Interrupted:
+        def __setitem__(self, place: slice, record: bytes) -> None:
+            memory[place] = record
+            source.reset()
+            locks.append(source._lock)
+            raise OSError("the file is the parent's")
+
+    with source._lock:
+        source.offer(ended("aside"))
+    source._segment.data = Interrupted()  # type: ignore[union-attr,assignment]
+    assert source.load(partial=True) is None
+    assert [lock.locked() for lock in locks] == [False, False]
+    assert source.account.drops() == {"encoding": 1}
+    source.offer(ended("child's"))
+    assert drained(source) == [("scope", "child's")]
+    source.discard()
+
+
+def test_a_child_that_is_forked_while_a_scope_s_first_is_written_sends_no_empty_requests(
+    tmp_path: Path,
+) -> None:
+    class Interrupted(Lanes):
+        def of(self, *which: Any) -> Any:
+            source.reset()
+            return super().of(*which)
+
+    source = segment(tmp_path)
+    source._lanes = Interrupted()
+    source.offer(ended("parent's"))
+    assert source.load(partial=True) is None
+    assert (source.waiting, source.account.drops()) == (0, {})
+    source.offer(ended("child's"))
+    assert drained(source) == [("scope", "child's")]
+    source.discard()
 
 
 def test_what_a_signal_handler_ends_within_an_offer_is_written_after_it(tmp_path: Path) -> None:
@@ -289,12 +471,12 @@ def test_what_a_signal_handler_ends_within_an_offer_is_written_after_it(tmp_path
 
 def test_what_is_set_aside_in_the_last_moment_is_written(tmp_path: Path) -> None:
     class Lock:
-        """Another thread comes right before the release."""
+        """Another thread comes right before a release; and again before the next."""
 
         def __init__(self) -> None:
             self._lock = threading.Lock()
             self.acquire, self.locked = self._lock.acquire, self._lock.locked
-            self.last: list[Any] = [ended("another")]
+            self.last: list[Any] = [ended("third"), ended("second")]
 
         def release(self) -> None:
             if self.last:
@@ -303,10 +485,11 @@ def test_what_is_set_aside_in_the_last_moment_is_written(tmp_path: Path) -> None
 
     source = segment(tmp_path)
     source._lock = Lock()  # type: ignore[assignment]
-    source._put(None, None, b"")
-    assert (source.waiting, len(source._aside)) == (1, 0)
+    source.offer(ended("first"))
+    assert (source._waiting, len(source._aside)) == (3, 0)
     source._lock = threading.Lock()
-    assert drained(source) == [("scope", "another")]
+    assert drained(source) == [("scope", name) for name in ("first", "second", "third")]
+    source.discard()
 
 
 def test_what_was_set_aside_goes_out_without_another_offer(tmp_path: Path) -> None:
@@ -342,13 +525,18 @@ import os, signal, sys
 from pathlib import Path
 from spanwise.deliver.account import Account
 from spanwise.deliver.span_segment import SpanSegment
+from spanwise.fixed import Fixed
 from spanwise.spans.provider import TracerProvider
 source = SpanSegment(Account("traces"), capacity=5000, batch=100, folder=Path(sys.argv[1]), label="here")
 provider = TracerProvider(shutdown_on_exit=False)
 for number in range(1000):
     span = provider.get_tracer("ab"[number % 2]).start_span(str(number))
     span.end()
-    source.offer(span)
+    if number % 3:
+        source.offer(span)
+    else:
+        leaf = tuple(span.get_span_context()), 2, str(number), 2, 5, 9, Fixed({"k": "v"})
+        source.offer_leaf(span.resource, span.instrumentation_scope, leaf)
     if number == 299:  # some were sent before
         load = source.load(partial=False)
         source.release(load)
@@ -512,3 +700,19 @@ def _all_spans(request: Any) -> Iterable[Any]:
     for resource in request.resource_spans:
         for scope in resource.scope_spans:
             yield from scope.spans
+
+
+@pytest.mark.parametrize(("at_once", "expected"), [(False, [3, 4]), (True, [1, 2, 3, 4])])
+def test_whoever_sends_is_woken_when_a_request_waits_or_at_once(
+    tmp_path: Path, at_once: bool, expected: list[int]
+) -> None:
+    source = segment(tmp_path, batch=3)
+    woken: list[int] = []
+    source.wakes(lambda: woken.append(source.waiting), at_once=at_once)
+    for number in range(4):
+        source.offer(ended(str(number)))
+    assert woken == expected
+    source.reset()  # as in a forked child: the channel is the same
+    source.offer(ended("x"))
+    assert woken == expected + ([1] if at_once else [])
+    source.discard()
