@@ -21,8 +21,8 @@ class Fixed(dict[str, Any]):
     Attributes:
         checked: by which limits of attributes it is clean and has room; None before that is known.
         tag, encoded: what the encoder made of it, under which tag.
-        leaf: a span's name, its kind and what the encoder made of the three; one value, so that two threads
-            cannot mix two of them.
+        leaf: a span's name, its kind, and what the encoder made of the three: what the span's record begins
+            and ends with. One value, so that two threads cannot mix two of them.
         bound: an instrument, and what records with these attributes in it.
     """
 
@@ -32,7 +32,7 @@ class Fixed(dict[str, Any]):
         super().__init__(attributes)
         self.checked: object = None
         self.tag = self.encoded = b""
-        self.leaf: tuple[str, int, bytes] = ("", -1, b"")
+        self.leaf: tuple[str, int, bytes, bytes] = ("", -1, b"", b"")
         self.bound: tuple[object, Any] = (None, None)
 
     def __setitem__(self, key: str, value: Any) -> NoReturn:

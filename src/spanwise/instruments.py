@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.trace import SpanContext
 
 from spanwise.fixed import Fixed
 from spanwise.names import Metric
@@ -52,7 +53,7 @@ def make(meter: Meter, metric: Metric, *callbacks: Callback) -> Any:
     return getattr(meter, _SYNCHRONOUS[metric.kind])(metric.name, metric.unit, metric.description)
 
 
-def recorder(instrument: Any, attributes: Fixed) -> Callable[[float, Context], None]:
+def recorder(instrument: Any, attributes: Fixed) -> Callable[..., None]:
     """What measures with attributes that are the same each time: half the cost of the instrument's method.
 
     Args:
@@ -60,7 +61,8 @@ def recorder(instrument: Any, attributes: Fixed) -> Callable[[float, Context], N
         attributes: of the measurements; they remember the one instrument that they were last used with.
 
     Returns:
-        A function of the amount and of the context that it was measured in.
+        A function of the amount, of the context that it was measured in and, by who knows it, of the span
+        context in that, if its span is sampled.
     """
     owner, record = attributes.bound
     if owner is not instrument:
@@ -71,8 +73,11 @@ def recorder(instrument: Any, attributes: Fixed) -> Callable[[float, Context], N
     return record  # type: ignore[no-any-return]
 
 
-def _unbound(method: Callable[..., None], attributes: Fixed) -> Callable[[float, Context], None]:
-    return lambda amount, context: method(amount, attributes, context)
+def _unbound(method: Callable[..., None], attributes: Fixed) -> Callable[..., None]:
+    def record(amount: float, context: Context, _: SpanContext | None = None) -> None:
+        method(amount, attributes, context)
+
+    return record
 
 
 class ByMeter(Generic[T]):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.metrics import (
@@ -17,6 +19,8 @@ from opentelemetry.sdk.metrics import (
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData
 from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind
 
 from spanwise import names
 from spanwise.deliver.channel import Channel
@@ -27,6 +31,8 @@ __all__ = ["MetricDelivery", "MetricSampling", "SpanDelivery"]
 _CUMULATIVE, _DELTA = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
 
 Flush = Callable[[float], bool]
+Leaf = tuple[Any, int, str, int, int, int, Mapping[str, Any]]
+"""The parent's context as a plain tuple, span id, name, the kind's value, start, end and attributes."""
 
 
 class SpanDelivery(SpanProcessor):
@@ -41,29 +47,55 @@ class SpanDelivery(SpanProcessor):
         self._flush = flush
         # Straight into the channel: one call the fewer a span.
         self.on_end = channel.offer  # type: ignore[method-assign,assignment]
-        self.on_leaf = channel.offer_leaf if channel.takes_leaves else None
-
-    #: Takes a span that ended without ever being an object (`spanwise.spans.leaf`); None: spans only.
-    on_leaf: Callable[..., None] | None = None
+        if channel.offer_leaf is not None:
+            self.on_leaf = channel.offer_leaf  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         # Whoever replaces what becomes of spans, to filter them say, gets all of them.
         if name == "on_end":
-            self.on_leaf = None
+            super().__setattr__("on_leaf", self._as_span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Takes a span; after shutdown, none."""
+
+    def on_leaf(self, resource: Any, scope: Any, fields: Leaf) -> None:
+        """Takes a span that never was an object (`spanwise.spans.leaf`); after shutdown, none."""
+
+    def _as_span(self, resource: Any, scope: Any, fields: Leaf) -> None:
+        (trace_id, parent_id, _, flags, *_), span_id, name, kind, start, end, attributes = fields
+        self.on_end(
+            ReadableSpan(
+                name,
+                SpanContext(trace_id, span_id, False, flags),
+                SpanContext(trace_id, parent_id, False, flags),
+                resource,
+                dict(attributes),
+                kind=SpanKind(kind),
+                instrumentation_info=None if scope is None else _info(scope),
+                instrumentation_scope=scope,
+                start_time=start,
+                end_time=end,
+            )
+        )
 
     def shutdown(self) -> None:
         """Sends what waits; later spans are not taken."""
         self._flush(2.0)
         vars(self).pop("on_end", None)
-        self.on_leaf = None
+        vars(self).pop("on_leaf", None)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Sends what waits; tells whether nothing is left."""
         return self._flush(timeout_millis / 1000)
+
+
+@lru_cache(maxsize=256)
+def _info(scope: InstrumentationScope) -> InstrumentationInfo:
+    """Deprecated, but still part of a span until the SDK drops it; the application can't help that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return InstrumentationInfo(scope.name, scope.version or "", scope.schema_url)
 
 
 class MetricSampling(MetricReader):

@@ -18,6 +18,7 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from spanwise.encode.attributes import MEMO, UNENCODABLE, encode_attributes
 from spanwise.encode.memo import Texts
 from spanwise.encode.request import (
+    RECORD,
     OnUnencodable,
     UnencodableError,
     encode_records,
@@ -43,6 +44,10 @@ _TRACE_ID: Final = 0x0A10
 _SPAN_ID: Final = 0x1208
 _PARENT_ID: Final = 0x2208
 _times = struct.Struct("<BQBQ").pack
+_trace = struct.Struct(">HQQH").pack
+_parent = struct.Struct(">HQ").pack
+_id_within = struct.Struct(">Q10s").pack
+_LEAF_IDS: Final = 20 + 8 + 10 + 18  # bytes of a leaf's ids and times
 _START: Final = 0x39
 _END: Final = 0x41
 
@@ -127,33 +132,43 @@ def encode_span_fields(
     )
 
 
+# The parent of the last leaf, and its ids as they stand in a leaf. One value, so that threads cannot mix two.
+_last_parent: tuple[Sequence[Any], bytes, bytes] = ((), b"", b"")
+
+
 def leaf_pieces(
-    trace_id: int,
+    parent: Sequence[Any],
     span_id: int,
-    parent_span_id: int,
     name: str,
     kind_value: int,
     start_ns: int,
     end_ns: int,
     attributes: Fixed,
-) -> tuple[bytes, bytes, bytes]:
-    """A span with a local parent and nothing but these as the body of an OTLP Span message, in pieces.
+) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """A span with a local parent and nothing but these as a record of a request, in pieces.
 
-    All but ids and times is encoded once. Arguments are :func:`encode_span_fields`', and in range.
+    All but id and times is encoded once. They are :func:`encode_span_fields`', and in range.
+
+    Args:
+        parent: the trace's and the parent's id, and whatever follows; known again if it is the same object.
+        span_id, name, kind_value, start_ns, end_ns, attributes: the span's.
 
     Raises:
         struct.error: one is out of range.
     """
-    named, kind, rest = attributes.leaf
+    global _last_parent
+    known, trace, within = _last_parent
+    if known is not parent:
+        trace_id, parent_id = parent[0], parent[1]
+        trace = _trace(_TRACE_ID, trace_id >> 64, trace_id & _LOW, _SPAN_ID)
+        within = _parent(_PARENT_ID, parent_id)
+        _last_parent = parent, trace, within
+    named, kind, opening, rest = attributes.leaf
     if named is not name or kind != kind_value:
         rest = b"".join((_LOCAL[kind_value], _NAMES[name], encode_attributes(b"\x4a", attributes), _UNSET))
-        attributes.leaf = (name, kind_value, rest)
-    high, low = trace_id >> 64, trace_id & _LOW
-    return (
-        _ids_and_parent(_TRACE_ID, high, low, _SPAN_ID, span_id, _PARENT_ID, parent_span_id),
-        _times(_START, start_ns, _END, end_ns),
-        rest,
-    )
+        opening = RECORD + varint(_LEAF_IDS + len(rest))
+        attributes.leaf = (name, kind_value, opening, rest)
+    return opening, trace, _id_within(span_id, within), _times(_START, start_ns, _END, end_ns), rest
 
 
 def _rest(

@@ -1,7 +1,7 @@
 """What a finalizer leaves to be done where that is safe.
 
 A finalizer runs on top of any code, which may hold the lock that the work in question needs: a span
-processor's, an instrument's. What ends there is noted here, and ended before the next call or at exit.
+processor's, an instrument's. What ends there is noted here, and ended with the next call or at exit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ later = waiting.append
 def end_abandoned() -> None:
     """Ends the calls that were dropped without an outcome; cheap when there are none. Never raises.
 
-    Runs by itself before the next call, at exit and at SIGTERM.
+    Runs by itself with the next call, at exit and at SIGTERM.
     """
     while waiting:
         try:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, SpanKind, get_current_span
+from opentelemetry.trace import INVALID_SPAN, Span
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
@@ -25,13 +25,10 @@ from spanwise.instrumentors._failure import tell, type_name
 if TYPE_CHECKING:
     from spanwise.instrumentors._calls import Calls
 
-__all__ = ["NO_CALL", "Call", "Leaf"]
-
-Leaf = tuple[object, str, SpanKind, Fixed]
-"""A span that is not there: what its tracer gave for it, its name, its kind and its attributes."""
+__all__ = ["NO_CALL", "NO_OUTCOME", "Call"]
 
 _OTHER: Final = "_OTHER"  # The conventions' error.type for a failure of unknown type.
-_NO_OUTCOME: Final = "the call was abandoned before its outcome was known"
+NO_OUTCOME: Final = "the call was abandoned before its outcome was known"
 
 
 class Call:
@@ -41,6 +38,7 @@ class Call:
     and span and metric always tell the same time, which thresholds rely on.
 
     Attributes:
+        span: its span.
         context: in which it was started.
         measured_in: whose span an exemplar of its duration names; by default the same.
     """
@@ -52,22 +50,11 @@ class Call:
         "_dropped",
         "_ended",
         "_labels",
-        "_leaf",
-        "_leaf_id",
-        "_span",
         "_token",
         "context",
         "measured_in",
+        "span",
     )
-
-    _span: Span | None
-
-    @property
-    def span(self) -> Span:
-        """Its span. One that nobody asks for before the end is never made, if its tracer can do without."""
-        if self._span is None:
-            self._span = self._made()
-        return self._span
 
     @property
     def ended(self) -> bool:
@@ -79,22 +66,15 @@ class Call:
         """The context in which the call was started, with its span as the current one."""
         return Context({**self.context, SPAN_KEY: self.span})
 
-    def within(self, more: Mapping[str, object]) -> Context:
-        """The same with more in it, by key."""
-        return Context({**self.context, SPAN_KEY: self.span, **more})
-
     def __init__(
         self,
         calls: Calls,
-        span: Span | None,
+        span: Span,
         context: Context,
         labels: Mapping[str, AttributeValue] | None,
         began: int,
-        leaf: Leaf | None = None,
     ) -> None:
-        self._span = span
-        self._leaf = leaf
-        self._leaf_id = 0
+        self.span = span
         self._calls = calls
         self.context = self.measured_in = context
         self._labels = labels
@@ -103,20 +83,6 @@ class Call:
         self._dropped = 0
         self._token: Token[Context] | None = None
         self._clock = perf_counter_ns()
-
-    def _made(self) -> Span:
-        if self._leaf is None:
-            return INVALID_SPAN
-        try:
-            if self._leaf_id:
-                # It has ended: there is nothing left of it but who it was.
-                of = get_current_span(self.context).get_span_context()
-                return NonRecordingSpan(SpanContext(of.trace_id, self._leaf_id, False, of.trace_flags))
-            _, name, kind, attributes = self._leaf
-            return self._calls.tracer.start_span(name, self.context, kind, attributes, start_time=self._began)
-        except Exception as error:
-            self._calls.warn("start a span", error)
-            return INVALID_SPAN
 
     def over(self, took: int) -> None:
         """Fix the duration, which is not for the clock to tell.
@@ -168,7 +134,7 @@ class Call:
         if isinstance(error, GeneratorExit):
             # Of a coroutine that nobody awaits any longer, as a rule: this is a finalizer.
             kind = error_type or type_name(error)
-            self.drop(lambda: self.fail(None, error_type=kind, message=_NO_OUTCOME, attributes=attributes))
+            self.drop(lambda: self.fail(None, error_type=kind, message=NO_OUTCOME, attributes=attributes))
             return 0.0
         found = {names.ERROR_TYPE: error_type or (type_name(error) if error is not None else _OTHER)}
         extra: dict[str, AttributeValue] = {**(attributes or {}), **found}
@@ -187,11 +153,7 @@ class Call:
         seconds = elapsed / 1e9
         calls = self._calls
         try:
-            end = self._began + elapsed
-            if self._leaf is not None and self._span is None:
-                self._leaf_id = calls.end_leaf(*self._leaf, self.context, self._began, end)
-            if not self._leaf_id:
-                self.span.end(end)
+            self.span.end(self._began + elapsed)
         except Exception as error:
             calls.warn("end a span", error)
         if labels is not None:
@@ -226,7 +188,7 @@ class Call:
         """For finalizers, which may run inside anyone's lock, the span processor's among them.
 
         Args:
-            end: ends the call, as of now. Called before the next call, at exit or at SIGTERM.
+            end: ends the call, as of now. Called with the next call, at exit or at SIGTERM.
         """
         self._dropped = self._dropped or perf_counter_ns()
         later(end)
@@ -237,7 +199,7 @@ class Call:
 
     def _abandon(self) -> None:
         if self._calls.open:
-            self.fail(None, message=_NO_OUTCOME)
+            self.fail(None, message=NO_OUTCOME)
         else:
             self.end()
 

@@ -14,8 +14,14 @@ or ``with calls.start(name, attributes):``, which also makes the span current fo
 Where before and after are two callbacks, keep the call on an object that lives no longer than the
 operation: a call that is dropped unfinished still ends, as failed.
 
-Attributes and labels that are the same each time are `Fixed`: then a call that nobody sees while it runs
-makes no span, only its bytes, and its duration finds its series at once.
+Attributes and labels that are the same each time are `Fixed`: its duration finds its series at once. And a
+call with such attributes that has nothing to do while it runs needs no `Call` at all. It is told of when it
+is over, and makes no span, only its bytes::
+
+    context, clock = get_context(), perf_counter_ns()
+    if calls.quick and surely_observed(context):
+        result = wrapped()  # and where it fails: calls.start(…, context=context, took=…).fail(error)
+        calls.over(name, attributes, labels, context, perf_counter_ns() - clock)
 
 Nothing here raises into the application.
 """
@@ -25,18 +31,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from time import time_ns
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.trace import SpanContext, SpanKind, Tracer
 from opentelemetry.util.types import AttributeValue
 
-from spanwise.context import SUPPRESSION_KEYS, get_context
+from spanwise.context import get_context, is_suppressed, surely_observed
 from spanwise.fixed import Fixed
-from spanwise.instrumentors._abandoned import end_abandoned, end_at_exit
+from spanwise.instrumentors._abandoned import end_abandoned, end_at_exit, later
 from spanwise.instrumentors._abandoned import waiting as _abandoned
-from spanwise.instrumentors._call import NO_CALL, Call
+from spanwise.instrumentors._call import NO_CALL, NO_OUTCOME, Call
 from spanwise.instrumentors._failure import message_of, type_name
 from spanwise.instruments import recorder
 
@@ -45,9 +51,8 @@ __all__ = ["Calls"]
 _LOG: Final = logging.getLogger(__name__)
 
 
-def _no_leaf(*_: object) -> Any:
+def _no_leaf(*_: object) -> None:
     """Of a tracer that makes an object of every span."""
-    return None
 
 
 class Calls:
@@ -59,14 +64,25 @@ class Calls:
         duration: a histogram in seconds; None if the instrumentor has none.
     """
 
-    __slots__ = ("_instrumentor", "_leaf", "_warned", "duration", "end_leaf", "open", "tracer")
+    __slots__ = (
+        "_instrumentor",
+        "_leaf",
+        "_takes_leaves",
+        "_warned",
+        "duration",
+        "open",
+        "quick",
+        "tracer",
+    )
 
     def __init__(self, instrumentor: str, tracer: Tracer, duration: Histogram | None = None) -> None:
         self._instrumentor = instrumentor
         self.tracer = tracer
         # Ours makes no objects of spans that nobody sees (`spanwise.spans.leaf`).
-        self._leaf: Callable[[Context, Fixed], object | None] = getattr(tracer, "leaf", _no_leaf)
-        self.end_leaf: Callable[..., int] = getattr(tracer, "end_leaf", _no_leaf)
+        self._leaf: Callable[..., SpanContext | None] = getattr(tracer, "leaf", _no_leaf)
+        self._takes_leaves: Callable[[], bool | None] = getattr(tracer, "takes_leaves", _no_leaf)
+        #: Whether `over` may tell of calls: nobody cares for a span's start, as the last one showed.
+        self.quick: bool | None = False
         self.duration = duration
         self._warned = False
         #: False once the instrumentor was switched off: calls dropped after that are no failures.
@@ -82,6 +98,7 @@ class Calls:
         metric_attributes: Mapping[str, AttributeValue] | None = None,
         context: Context | None = None,
         took: int | None = None,
+        ended: int | None = None,
     ) -> Call:
         """Start a span as a child of the current one.
 
@@ -93,24 +110,22 @@ class Calls:
             context: whose span is the parent instead; the current one by default.
             took: nanoseconds that the operation took, where it is over and ends now: the call has exactly
                 this duration.
+            ended: when that was, nanoseconds since 1970; now by default.
 
         Returns:
             The call, or `NO_CALL` where instrumentation is suppressed or a tracer fails.
         """
-        if _abandoned:
+        # Not where one is over: a coroutine that is thrown away says so in a finalizer.
+        if _abandoned and took is None:
             end_abandoned()
         try:
             if context is None:
                 context = get_context()
-            for key in SUPPRESSION_KEYS:
-                if context.get(key):
-                    return NO_CALL
-            if type(attributes) is Fixed and took is None:
-                leaf = self._leaf(context, attributes)
-                if leaf is not None:
-                    described = leaf, name, kind, attributes
-                    return Call(self, None, context, metric_attributes, time_ns(), described)
-            began = time_ns() if took is None else time_ns() - took
+            if not surely_observed(context) and is_suppressed(context):
+                return NO_CALL
+            if type(attributes) is Fixed:
+                self.quick = self._takes_leaves()
+            began = time_ns() if took is None else (ended or time_ns()) - took
             span = self.tracer.start_span(name, context, kind, attributes, start_time=began)
             call = Call(self, span, context, metric_attributes, began)
             if took is not None:
@@ -119,6 +134,67 @@ class Calls:
         except Exception as error:
             self.warn("start a span", error)
             return NO_CALL
+
+    def over(
+        self,
+        name: str,
+        attributes: Fixed,
+        labels: Fixed | None,
+        context: Context,
+        took: int,
+        kind: SpanKind = SpanKind.CLIENT,
+    ) -> None:
+        """Tell of a call that has just succeeded, and that had nobody to see it: `quick` says when.
+
+        Args:
+            name: of low cardinality.
+            attributes: all that its span has.
+            labels: of the duration; None records no duration.
+            context: in which it was called; nothing is suppressed there.
+            took: nanoseconds.
+            kind: the span's kind.
+        """
+        now = time_ns()
+        within: SpanContext | None = None
+        try:
+            leaf = self._leaf
+            within = leaf(name, kind, attributes, context, now - took, now)
+            if within is None:
+                # It is to be rated, or has no parent; or someone has begun to care.
+                self.tracer.start_span(name, context, kind, attributes, start_time=now - took).end(now)
+                self.quick = self._takes_leaves()
+        except Exception as error:
+            self.warn("tell of a call", error)
+        if labels is not None and self.duration is not None:
+            try:
+                recorder(self.duration, labels)(took / 1e9, context, within)
+            except Exception as error:
+                self.warn("record a duration", error)
+        if _abandoned:
+            end_abandoned()
+
+    def abandoned(
+        self,
+        name: str,
+        attributes: Fixed,
+        labels: Fixed | None,
+        context: Context,
+        took: int,
+        error: GeneratorExit,
+    ) -> None:
+        """The same of a call that nobody waits for any longer: it failed, and this is a finalizer as a rule.
+
+        Its span is made where that is safe: a sampler may hold the lock that it waits for.
+        """
+        now = time_ns()
+
+        def end() -> None:
+            call = self.start(
+                name, attributes, metric_attributes=labels, context=context, took=took, ended=now
+            )
+            call.fail(None, error_type=type_name(error), message=NO_OUTCOME)
+
+        later(end)
 
     def warn(self, doing: str, error: BaseException) -> None:
         """Log the first internal failure of this instrumentor; later ones at debug level.

@@ -70,7 +70,7 @@ class Described:
 
     __slots__ = ("attributes", "labels", "name")
 
-    def __init__(self, name: str, attributes: Attributes, labels: Attributes | None) -> None:
+    def __init__(self, name: str, attributes: Fixed, labels: Fixed | None) -> None:
         self.name = name
         self.attributes = attributes
         self.labels = labels

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Token
+from time import perf_counter_ns
 from typing import Any, Final
 
+from opentelemetry.context import Context
+
 from spanwise import names
-from spanwise.context import SUPPRESSION_KEYS, get_context
+from spanwise.context import get_context, is_suppressed, surely_observed
 from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._contrib import Contrib
@@ -27,7 +30,7 @@ from spanwise.privacy.redis import redact_message
 __all__ = ["Observer"]
 
 Function = Callable[..., Any]
-Begin = Callable[[Any, Sequence[Any], Any], Any]
+Begin = Callable[[Any, Sequence[Any], Any, Context], Any]
 
 _DEFAULT_PORT: Final = 6379
 # What redis-py says when a watched key was changed. That is no failure: the transaction is tried again.
@@ -85,7 +88,6 @@ class Observer:
         response_hook: Function | None = None,
     ) -> None:
         self._calls = calls
-        self._start = calls.start
         self._conventions = chosen
         self._servers = servers
         self._request_hook = request_hook
@@ -122,15 +124,19 @@ class Observer:
         return self._observed_async(original, self._begin_pipeline)
 
     def _observed(self, original: Function, begin: Begin) -> Function:
+        over = self._calls.over
+
         def observed(client: Any, *args: Any, **options: Any) -> Any:
-            running = begin(client, args, options)
+            context = get_context()
+            running = begin(client, args, options, context)
+            clock = perf_counter_ns()
             try:
                 response = original(client, *args, **options)
             except BaseException as error:
-                self._fail(running, error, args)
+                self._fail(running, error, args, context, clock)
                 raise
-            if type(running) is Call:
-                running.end()
+            if type(running) is Described:
+                over(running.name, running.attributes, running.labels, context, perf_counter_ns() - clock)
             else:
                 self._end(running, response)
             return response
@@ -138,15 +144,19 @@ class Observer:
         return observed
 
     def _observed_async(self, original: Function, begin: Begin) -> Function:
+        over = self._calls.over
+
         async def observed(client: Any, *args: Any, **options: Any) -> Any:
-            running = begin(client, args, options)
+            context = get_context()
+            running = begin(client, args, options, context)
+            clock = perf_counter_ns()
             try:
                 response = await original(client, *args, **options)
             except BaseException as error:
-                self._fail(running, error, args)
+                self._fail(running, error, args, context, clock)
                 raise
-            if type(running) is Call:
-                running.end()
+            if type(running) is Described:
+                over(running.name, running.attributes, running.labels, context, perf_counter_ns() - clock)
             else:
                 self._end(running, response)
             return response
@@ -155,37 +165,44 @@ class Observer:
 
     # -- beginning -------------------------------------------------------------------------------
 
-    def _begin_command(self, client: Any, args: Sequence[Any], options: Any) -> Any:
+    def _begin_command(self, client: Any, args: Sequence[Any], options: Any, context: Context) -> Any:
         if self._contrib.instrumentor is not None and self._theirs(client):
             return None
         try:
             # Another observer's target knows nothing: close() has seen to that.
             about: Described = client.connection_pool._spanwise_target.known[args[0], len(args)]
         except Exception:
-            return self._begin(client, lambda target: target.command(args), (args, options))
-        return self._start(about.name, about.attributes, metric_attributes=about.labels)
+            return self._begin(client, lambda target: target.command(args), context, (args, options))
+        if self._calls.quick and surely_observed(context):
+            return about
+        return self._start(about)
 
-    def _begin_pipeline(self, pipeline: Any, _args: Sequence[Any], _options: Any) -> Any:
+    def _begin_pipeline(self, pipeline: Any, _args: Any, _options: Any, context: Context) -> Any:
         def describe(target: Target) -> Described | None:
             waiting = queued(pipeline)
             if not waiting.commands and not waiting.watching:
                 return None  # nothing is sent
             return target.pipeline(waiting.transaction, waiting.commands)
 
-        return self._begin(pipeline, describe)
+        return self._begin(pipeline, describe, context)
+
+    def _start(self, about: Described, context: Context | None = None, took: int | None = None) -> Call:
+        return self._calls.start(
+            about.name, about.attributes, metric_attributes=about.labels, context=context, took=took
+        )
 
     def _begin(
         self,
         client: Any,
         describe: Callable[[Target], Described | None],
+        context: Context,
         request: Sequence[Any] | None = None,
     ) -> Any:
-        """The call; None where there is nothing to observe. Never raises."""
+        """The call, or what is to be said of it when it is over; None: nothing is observed. Never raises."""
         if not self._open or (request is not None and not request[0]):
             return None
         try:
-            context = get_context()
-            if any(context.get(key) for key in SUPPRESSION_KEYS):
+            if is_suppressed(context):
                 return None  # nor is the server to be asked for INFO
             if self._contrib.instrumentor is not None and self._theirs(client):
                 return None
@@ -194,8 +211,11 @@ class Observer:
             about = describe(target)
             if about is None:
                 return None
-            call = self._start(about.name, about.attributes, metric_attributes=about.labels)
-            if (target.quick and (target.settled or not late)) or call is NO_CALL:
+            plain = target.quick and (target.settled or not late)
+            if plain and self._calls.quick:
+                return about
+            call = self._start(about)
+            if plain or call is NO_CALL:
                 return call  # NO_CALL: a tracer has failed
             if request is not None:
                 self._run_hook(self._request_hook, call, client, *request)
@@ -235,6 +255,8 @@ class Observer:
 
     def _end(self, running: Any, response: Any) -> None:
         if type(running) is not _Running:
+            if running is not None:
+                running.end()
             return
         call: Call = running.call
         running.stop()
@@ -243,12 +265,20 @@ class Observer:
         self._run_hook(self._response_hook, call, running.client, response)
         call.end(self._answered(running))
 
-    def _fail(self, running: Any, error: BaseException, args: Sequence[Any]) -> None:
+    def _fail(
+        self, running: Any, error: BaseException, args: Sequence[Any], context: Context, clock: int
+    ) -> None:
         labels: dict[str, Any] = {}
         if type(running) is _Running:
             running.stop()
             labels = self._answered(running)
             running = running.call
+        elif type(running) is Described:
+            took, about = perf_counter_ns() - clock, running
+            if isinstance(error, GeneratorExit):
+                self._calls.abandoned(about.name, about.attributes, about.labels, context, took, error)
+                return
+            running = self._start(about, context, took)
         if not isinstance(running, Call) or running is NO_CALL:
             return
         try:

@@ -125,8 +125,8 @@ class Described:
     """
 
     name: str
-    attributes: Mapping[str, AttributeValue]
-    labels: Mapping[str, AttributeValue]
+    attributes: Fixed
+    labels: Fixed
     text: str
     repeated: Repeated
     counts_rows: bool

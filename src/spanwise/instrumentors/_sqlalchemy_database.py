@@ -10,7 +10,7 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.fixed import Fixed
-from spanwise.instrumentors._sqlalchemy import Target, address_of
+from spanwise.instrumentors._sqlalchemy import Described, Target, address_of
 from spanwise.instrumentors._weak import living
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ HELD_AS: Final = "_spanwise_database"
 as much."""
 
 
+# An engine a tenant is usual: these bound what each keeps at 256 kB, and at a fifth of that as a rule. Longer
+# statements, and those of an application that has more, are found in the memo of all engines.
+_KNOWN: Final = 256
+_LONG: Final = 1_024
+
+
 class Database:
     """What is known of an engine and of those that were made from it with other options: they share a pool.
 
@@ -34,6 +40,7 @@ class Database:
         name: of the pool, for metrics.
         old_name: the same, before the stable conventions.
         target: what spans say of it; None before the first statement.
+        known: statements, as they were written.
         labels: of its metrics.
         waiting: one item for each caller that waits for a connection.
         down: 1 after a failure, 0 after a success, None before either.
@@ -45,6 +52,7 @@ class Database:
         "_records",
         "down",
         "era",
+        "known",
         "labels",
         "name",
         "old_name",
@@ -55,6 +63,7 @@ class Database:
     def __init__(self, era: object, engine: Engine) -> None:
         self.era = era
         self.target: Target | None = None
+        self.known: dict[str, Described] = {}
         self.waiting: list[None] = []
         self.down: int | None = None
         named = getattr(engine.pool, "logging_name", None)
@@ -75,13 +84,22 @@ class Database:
         self._engines[engine] = None
         self._pool = ref(engine.pool)
 
+    def remember(self, statement: str, about: Described) -> None:
+        """What is said of a statement from now on."""
+        if len(statement) > _LONG:
+            return
+        if len(self.known) >= _KNOWN:
+            self.known.clear()  # those that are always others make room
+        self.known[statement] = about
+
     def opened(self, record: object) -> None:
         """A connection was opened."""
         self._records[record] = None
         self.down = 0
 
     def forget(self) -> None:
-        """Takes it off its engines."""
+        """Takes it off its engines. Statements go: their labels remember an instrument, that its provider."""
+        self.known.clear()
         for engine, _ in living(self._engines):
             engine.__dict__.pop(HELD_AS, None)
 

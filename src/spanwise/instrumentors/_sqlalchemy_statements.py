@@ -17,10 +17,14 @@ know no ``insert=True``. A statement that a listener refuses before the driver's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.context import Context
+from opentelemetry.util.types import AttributeValue
+
 from spanwise import names
-from spanwise.context import REQUEST_KEY
+from spanwise.context import REQUEST_KEY, get_context, surely_observed
 from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._contrib import Contrib
@@ -61,8 +65,9 @@ _ROWS_UNKNOWN: Final = 1 << 63
 _EXECUTIONS: Final = ("do_execute", "do_executemany", "do_execute_no_params")
 """Events and methods of a dialect that hand a statement to the driver."""
 
-Begun = tuple[Call, Described, Database, str]
-"""A call, what is said of its statement, the database, and the statement as it is to be executed."""
+Begun = tuple[Call | None, Described, Database, str, Context, int]
+"""A call, or None where it is told of when it is over; what is said of its statement, the database, the
+statement as it is to be executed, the context and a clock's reading."""
 
 
 class Statements:
@@ -84,11 +89,14 @@ class Statements:
         self.calls = Calls("sqlalchemy", tracer, make(meter, names.DB_CLIENT_OPERATION_DURATION))
         self._conventions = chosen
         self._rows = make(meter, names.DB_CLIENT_RESPONSE_RETURNED_ROWS)
-        self._slower = self._number(options, "slow_statement", _SLOW, 0)
-        self._slow = SlowStatements(make(meter, names.DB_SLOW_STATEMENTS), self._slower)
+        slow = self._number(options, "slow_statement", _SLOW, 0)
+        self._slow = SlowStatements(make(meter, names.DB_SLOW_STATEMENTS), slow)
+        self._slow_ns = slow * 1e9
         self._often = self._number(options, "repeated_statements", _OFTEN, 2)
         self._options = options
         self._commenter: Commenter | None = None
+        # Nothing needs a span while a statement runs, or labels other than the usual ones.
+        self._plain = chosen.stable
         self._contrib = Contrib("sqlalchemy", "SQLAlchemyInstrumentor")
         self.pools: Pools = pools_of(meter)
         self.pools.begin(self.calls, chosen, use_times=bool(options.get("pool_use_time")))
@@ -113,6 +121,7 @@ class Statements:
         if self._options.get("enable_commenter"):
             shown = bool(self._options.get("enable_attribute_commenter"))
             self._commenter = Commenter(self._options.get("commenter_options") or {}, shown)
+            self._plain = False
 
     def _carries_out(self, name: str) -> Callable[..., bool]:
         """The listener of one of the events: true where it has carried out the execution."""
@@ -153,34 +162,39 @@ class Statements:
             database: Database | None = engine.__dict__.get(HELD_AS)
             if database is None or database.era is not self.pools.era:
                 database = self.pools.of(engine)
-            target = database.target
-            if target is None:
-                target = database.target = target_of(conn, cursor, self._conventions)
             size = _batch_size(rest[0]) if many else 0
-            text = statement if len(statement) <= TEXT_LIMIT else statement[: TEXT_LIMIT + 1]
-            about = described(target, text, size > 1)
-            attributes = about.attributes
-            stable = target.conventions.stable
-            if size > 1 and stable:
-                attributes = {**attributes, names.DB_OPERATION_BATCH_SIZE: size}
-            call = self.calls.start(
-                about.name, attributes, metric_attributes=about.labels if stable else None
-            )
-            if call is NO_CALL:
-                return None
+            about = database.known.get(statement) if size <= 1 else None
+            if about is None:
+                about = self._describe(database, conn, cursor, statement, size > 1)
+            here = get_context()
+            call: Call | None = None
+            if not (self._plain and self.calls.quick and size <= 1 and surely_observed(here)):
+                call = self._start(about, here, size=size)
+                if call is NO_CALL:
+                    return None
         except Exception as error:
             self.calls.warn("observe a statement", error)
             return None
-        # The call is there and has to end, whatever fails from here on.
+        # A call that is there has to end, whatever fails from here on.
         try:
-            request: Any = call.context.get(REQUEST_KEY) or request_of(call.context)
+            request: Any = here.get(REQUEST_KEY) or request_of(here)
             if request is not None:
                 request.count(about.repeated, self._often)
-            if self._commenter is not None:
+            if self._commenter is not None and call is not None:
                 statement = self._comment(self._commenter, statement, about, call, context)
         except Exception as error:
             self.calls.warn("count or comment a statement", error)
-        return call, about, database, statement
+        return call, about, database, statement, here, perf_counter_ns()
+
+    def _describe(self, database: Database, conn: Any, cursor: Any, statement: str, batch: bool) -> Described:
+        target = database.target
+        if target is None:
+            target = database.target = target_of(conn, cursor, self._conventions)
+        short = len(statement) <= TEXT_LIMIT
+        about = described(target, statement if short else statement[: TEXT_LIMIT + 1], batch)
+        if short and not batch:
+            database.remember(statement, about)
+        return about
 
     def _comment(
         self, commenter: Commenter, statement: str, about: Described, call: Call, context: ExecutionContext
@@ -197,14 +211,29 @@ class Statements:
             call.span.set_attributes(shown)
         return with_comment(statement, comment)
 
+    def _start(self, about: Described, here: Context, *, size: int = 0, took: int | None = None) -> Call:
+        attributes: Mapping[str, AttributeValue] = about.attributes
+        stable = self._conventions.stable
+        if size > 1 and stable:
+            attributes = {**attributes, names.DB_OPERATION_BATCH_SIZE: size}
+        labels = about.labels if stable else None
+        return self.calls.start(about.name, attributes, metric_attributes=labels, context=here, took=took)
+
     def _end(self, begun: Begun, cursor: Any) -> None:
         try:
-            call, about, database, _ = begun
-            seconds = call.end()
+            call, about, database, _, here, clock = begun
+            if call is None:
+                took = perf_counter_ns() - clock
+                if took <= self._slow_ns:
+                    self.calls.over(about.name, about.attributes, about.labels, here, took)
+                else:
+                    call = self._start(about, here, took=took)
+            if call is not None:
+                seconds = call.end()
+                if seconds > self._slow.limit:
+                    self._slow.tell(seconds, about.text, about.labels, call.span)
             if database.down != 0:
                 database.down = 0
-            if seconds > self._slower:
-                self._slow.tell(seconds, about.text, about.labels, call.span)
             if about.counts_rows:
                 rows = cursor.rowcount
                 if 0 <= rows < _ROWS_UNKNOWN:
@@ -214,7 +243,12 @@ class Statements:
 
     def _fail(self, begun: Begun, raised: BaseException, context: ExecutionContext) -> None:
         try:
-            call, about, *_ = begun
+            call, about, _, _, here, clock = begun
+            took = perf_counter_ns() - clock
+            if call is None and isinstance(raised, GeneratorExit):
+                self.calls.abandoned(about.name, about.attributes, about.labels, here, took, raised)
+                return
+            call = call or self._start(about, here, took=took)
             # Else it is a listener's, or a cancellation.
             code = status_code(raised) if raised_by_driver(raised, context.dialect) else ""
             seconds = call.fail(
@@ -223,7 +257,7 @@ class Statements:
                 message=redact_message(message_of(raised)),
                 attributes={names.DB_RESPONSE_STATUS_CODE: code} if code else None,
             )
-            if seconds > self._slower:
+            if seconds > self._slow.limit:
                 self._slow.tell(seconds, about.text, about.labels, call.span)
         except Exception as error:
             self.calls.warn("describe a failed statement", error)

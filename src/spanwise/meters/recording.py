@@ -20,7 +20,6 @@ from opentelemetry.metrics import UpDownCounter
 from opentelemetry.metrics import _Gauge as Gauge
 
 from spanwise.context import SPAN_KEY, get_context
-from spanwise.meters.sdk_shape import Candidate
 from spanwise.meters.series import MOST_SETS, OVERFLOW, Series, SeriesTable
 
 __all__ = ["Recording"]
@@ -35,6 +34,7 @@ _LEAST_OF_ONE = 8
 
 # Candidates that wait before it is known which of them may become exemplars.
 _MOST_SAMPLED = 32
+_INFINITE = math.inf
 
 # Attribute sets as they were written. The same set in another order is another one of these.
 _MOST_KNOWN = 4 * MOST_SETS
@@ -143,7 +143,7 @@ class Recording:
                 if span is not None:
                     of_span = span.get_span_context()
                     if of_span.trace_flags & 1:
-                        keep(found.series, (amount, time_ns(), of_span, found.attributes))
+                        keep(found.series, amount, of_span, found.attributes)
             pending = found.pending
             pending.append(amount)
             if len(pending) >= self._most_waiting:
@@ -152,14 +152,14 @@ class Recording:
         measure.bind = self._bound(exemplars=exemplars)  # type: ignore[attr-defined]
         return measure
 
-    def _bound(self, *, exemplars: bool) -> Callable[[Any], Callable[[float, Any], None]]:
+    def _bound(self, *, exemplars: bool) -> Callable[[Any], Measure]:
         """Makes what records with the same attributes each time: it looks them up once an era."""
         first, relieve, keep = self._first, self._relieve, self._keep
 
-        def bind(attributes: Any) -> Callable[[float, Any], None]:
+        def bind(attributes: Any) -> Measure:
             state: tuple[object, Any] = (None, None)  # one value: threads read and write both at once
 
-            def record(amount: float, context: Any) -> None:
+            def record(amount: float, context: Any, within: Any = None) -> None:
                 nonlocal state
                 era, series = state
                 if era is not self._era:
@@ -170,11 +170,23 @@ class Recording:
                         state = era, found
                     return
                 if exemplars:
-                    span: Any = context.get(SPAN_KEY)
-                    if span is not None:
-                        of_span = span.get_span_context()
-                        if of_span.trace_flags & 1:
-                            keep(series, (amount, time_ns(), of_span, attributes))
+                    if within is None:
+                        span: Any = context.get(SPAN_KEY)
+                        if span is not None:
+                            of_span = span.get_span_context()
+                            if of_span.trace_flags & 1:
+                                within = of_span
+                    if within is not None:
+                        # What `_keep` does, as far as it goes without the call: each statement comes here.
+                        edges = series.edges
+                        try:
+                            if edges is not None and 0.0 <= amount < _INFINITE:
+                                candidate = amount, time_ns(), within, attributes
+                                series.latest[bisect_left(edges, amount)] = candidate
+                            else:
+                                keep(series, amount, within, attributes)
+                        except Exception:  # it cannot be compared: no exemplar
+                            pass
                 pending = series.pending
                 pending.append(amount)
                 if len(pending) >= self._most_waiting:
@@ -184,18 +196,18 @@ class Recording:
 
         return bind
 
-    def _keep(self, series: Series, candidate: Candidate) -> None:
+    def _keep(self, series: Series, amount: float, of_span: Any, attributes: Any) -> None:
         """Notes a measurement that may become an exemplar."""
-        amount, edges = candidate[0], series.edges
+        edges = series.edges
         if edges is None:
-            series.sampled.append(candidate)
+            series.sampled.append((amount, time_ns(), of_span, attributes))
             if not series.looked and len(series.sampled) >= _MOST_SAMPLED:
                 self._relieve(series)  # then the edges are known
             return
         try:
             # What is unusable must not take the place of what is not.
-            if 0 <= amount < math.inf:
-                series.latest[bisect_left(edges, amount)] = candidate
+            if 0.0 <= amount < _INFINITE:
+                series.latest[bisect_left(edges, amount)] = (amount, time_ns(), of_span, attributes)
         except Exception:  # whatever compares like nothing else: the fold says so
             return
 

@@ -72,7 +72,8 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
             self._on_ending(span)
         for processor in self._span_processors:
             try:
-                processor.on_end(span)
+                on_end = processor.on_end  # through a variable: quicker where the instance holds it
+                on_end(span)
             except Exception as error:
                 failed("on_end", processor, error)
 

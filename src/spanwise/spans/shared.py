@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 
 from spanwise.spans.limits import AttributeRules
+from spanwise.spans.processors import GuardedProcessors
 from spanwise.spans.sdk_shape import SHAPE_HOLDS
 from spanwise.spans.verdict import VerdictFunction
 
@@ -31,6 +32,7 @@ class Shared:
         metrics: the SDK's internal span metrics, or None when they are off.
         decisions: what the sampler says by kind of parent, see `sdk_shape.known_decisions`.
         verdict: rates spans that end, or None; ``floor`` is the duration up to which it need not be asked.
+        enabled: whether the tracer makes spans at all.
         leaves: whether all children of local, sampled spans are sampled, and nobody counts them.
         random_ids: whether the ids are the SDK's random ones: valid, and with the random flag.
     """
@@ -49,6 +51,7 @@ class Shared:
     metrics: Any = None
     verdict: VerdictFunction | None = None
     floor: int = -1
+    enabled: bool = True
     # Of the rules, without a step in between: every attribute that is set asks for both.
     plain: frozenset[type] = field(init=False)
     room: float = field(init=False)
@@ -56,6 +59,7 @@ class Shared:
 
     def __post_init__(self) -> None:
         sampled = SHAPE_HOLDS and self.decisions[_OF_SAMPLED] is Decision.RECORD_AND_SAMPLE
-        object.__setattr__(self, "leaves", sampled and self.random_ids and self.metrics is None)
+        plain = self.enabled and self.random_ids and self.metrics is None
+        object.__setattr__(self, "leaves", sampled and plain and type(self.processor) is GuardedProcessors)
         object.__setattr__(self, "plain", self.rules.plain)
         object.__setattr__(self, "room", self.rules.room)

@@ -26,7 +26,7 @@ from opentelemetry.util.types import Attributes
 from spanwise.context import SPAN_KEY, get_context
 from spanwise.spans.current import CurrentSpan
 from spanwise.spans.faults import failed
-from spanwise.spans.leaf import end_leaf, leaf
+from spanwise.spans.leaf import leaf, takes_leaves
 from spanwise.spans.limits import AttributeRules, bounded
 from spanwise.spans.processors import GuardedProcessors
 from spanwise.spans.sdk_shape import (
@@ -87,12 +87,19 @@ class Tracer(SdkTracer):
             metrics=None if measures_nothing(self._tracer_metrics) else self._tracer_metrics,
             verdict=self._verdict,
             floor=getattr(self._verdict, "floor", -1),
+            enabled=self._tracer_config.is_enabled,
         )
         object.__setattr__(self, "_shared", shared)
         return shared
 
     leaf = leaf
-    end_leaf = staticmethod(end_leaf)
+
+    def takes_leaves(self) -> bool:
+        """Whether :meth:`leaf` is worth asking: nobody cares for the start of a span."""
+        shared = self._shared
+        if shared is None or shared.token is not self._token:
+            shared = self._share()
+        return takes_leaves(shared)
 
     def start_as_current_span(  # type: ignore[override]  # the SDK names its generator class here
         self,
@@ -146,7 +153,7 @@ class Tracer(SdkTracer):
             parent = get_current_span(context).get_span_context()
         if type(parent) is not SpanContext and parent is not None and not isinstance(parent, SpanContext):
             raise TypeError("parent_span_context must be a SpanContext or None.")
-        if not self._tracer_config.is_enabled:
+        if not shared.enabled:
             return NonRecordingSpan(INVALID_SPAN_CONTEXT if parent is None else parent)
 
         state: Any

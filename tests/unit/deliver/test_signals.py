@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_METRICS_T
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import SpanKind
 
 from spanwise import names
+from spanwise.context import get_context
 from spanwise.deliver import selfmetrics
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
@@ -24,6 +27,7 @@ from spanwise.deliver.signals import MetricDelivery, MetricSampling, SpanDeliver
 from spanwise.deliver.source import Queue
 from spanwise.deliver.span_segment import SpanSegment
 from spanwise.encode.request import Piece
+from spanwise.fixed import Fixed
 from spanwise.meters import standard
 from spanwise.spans.provider import TracerProvider
 
@@ -86,6 +90,27 @@ def test_only_sampled_spans_are_exported(kind: type[sdk.TracerProvider], tmp_pat
     delivery.shutdown()
     tracer.start_span("RECORD_AND_SAMPLE").end()
     assert made.waiting == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_filter_sees_of_a_leaf_what_it_sees_of_a_span(tmp_path: Path) -> None:
+    """The deprecated name of its scope too, and without a warning that would be the application's."""
+    delivery, seen = SpanDelivery(spans(tmp_path), lambda _: True), []
+    delivery.on_end = seen.append  # type: ignore[method-assign]
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(delivery)
+    for version in ("1.2", None):
+        tracer: Any = provider.get_tracer("t", version)
+        with tracer.start_as_current_span("parent"):
+            assert tracer.leaf("leaf", SpanKind.CLIENT, Fixed({"k": 1}), get_context(), 5, 9)
+    for leaf, span, version in ((*seen[:2], "1.2"), (*seen[2:], "")):
+        assert (leaf.name, span.name) == ("leaf", "parent")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            info, expected = leaf.instrumentation_info, span.instrumentation_info
+        assert (info.name, info.version) == (expected.name, expected.version or "") == ("t", version)
+    delivery.on_leaf(provider.resource, None, ((7, 8, False, 1), 2, "of no scope", 2, 5, 9, {}))
+    assert seen[-1].name == "of no scope"
 
 
 @pytest.mark.parametrize("preference", ["cumulative", "delta", "lowmemory"])

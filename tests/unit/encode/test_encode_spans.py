@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as stock_encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvider
@@ -168,35 +171,139 @@ def fields(**changes: Any) -> SpanMessage:
 _IDS = st.integers(1, 2**64 - 1)
 
 
+_TRACE_IDS = st.integers(1, 2**128 - 1)
+_NANOSECONDS = st.integers(0, 2**63)
+_PARENTS = st.lists(st.tuples(_TRACE_IDS, _IDS), min_size=1, max_size=4)
+_LEAVES = st.lists(
+    st.tuples(
+        st.integers(0, 3),  # which parent
+        st.integers(0, 2),  # which attributes
+        _IDS,
+        st.text(max_size=300) | st.sampled_from(["GET", "SELECT"]),
+        st.integers(0, 4),
+        _NANOSECONDS,
+        _NANOSECONDS,
+    ),
+    min_size=1,
+    max_size=9,
+)
+_LEAF_ATTRIBUTES = st.dictionaries(
+    st.text(min_size=1, max_size=9),
+    st.text(max_size=300) | st.integers() | st.booleans() | st.floats(),
+    max_size=9,
+)
+
+
+def record(*leaf: Any) -> SpanMessage:
+    """What the official protobuf makes of a leaf's record, which is one field of a scope's spans."""
+    (found,) = ScopeSpans.FromString(b"".join(leaf_pieces(*leaf))).spans
+    return found
+
+
+@given(parents=_PARENTS, leaves=_LEAVES, attributes=st.tuples(*[_LEAF_ATTRIBUTES] * 3))
+def test_a_leaf_is_the_span_with_the_same_fields(
+    parents: list[tuple[int, int]], leaves: list[tuple[Any, ...]], attributes: tuple[dict[str, Any], ...]
+) -> None:
+    # As plain tuples of a context: the one before may be an equal one, another one, or the very same.
+    contexts = [(*ids, False, 1, None, True) for ids in parents]
+    fixed = [Fixed(each) for each in attributes]
+    for which, about, span_id, name, kind, start, end in [*leaves, *leaves]:
+        parent = contexts[which % len(contexts)]
+        found = record(parent, span_id, name, kind, start, end, fixed[about])
+        trace_id, parent_id, *_ = parent
+        whole = encode_span_fields(
+            trace_id, span_id, None, parent_id, False, name, kind, start, end, attributes[about]
+        )
+        # Compared as text: a NaN is no other NaN's equal.
+        assert str(found) == str(SpanMessage.FromString(whole))
+
+
 @given(
-    trace_id=st.integers(1, 2**128 - 1),
-    ids=st.tuples(_IDS, _IDS),
-    named=st.lists(st.tuples(st.text(max_size=300), st.integers(0, 4)), min_size=1, max_size=4),
-    times=st.tuples(st.integers(0, 2**63), st.integers(0, 2**63)),
+    parents=_PARENTS,
+    leaves=_LEAVES,
     attributes=st.dictionaries(
         st.text(min_size=1, max_size=9),
-        st.text(max_size=300) | st.integers() | st.booleans() | st.floats(),
+        st.text(max_size=300) | st.integers(-(1 << 63), (1 << 63) - 1) | st.booleans(),
         max_size=9,
     ),
 )
-def test_a_leaf_is_the_span_with_the_same_fields(
-    trace_id: int,
-    ids: tuple[int, int],
-    named: list[tuple[str, int]],
-    times: tuple[int, int],
-    attributes: dict[str, Any],
+def test_a_leaf_decodes_to_what_stock_sends(
+    parents: list[tuple[int, int]], leaves: list[tuple[Any, ...]], attributes: dict[str, Any]
 ) -> None:
+    contexts = [tuple(SpanContext(*ids, False, TraceFlags(1))) for ids in parents]
     fixed = Fixed(attributes)
-    for name, kind in [*named, *named]:
-        pieces = leaf_pieces(trace_id, *ids, name, kind, *times, fixed)
-        whole = encode_span_fields(trace_id, ids[0], None, ids[1], False, name, kind, *times, attributes)
-        # Compared as text: a NaN is no other NaN's equal.
-        assert str(SpanMessage.FromString(b"".join(pieces))) == str(SpanMessage.FromString(whole))
+    for which, _, span_id, name, kind, start, end in leaves:
+        trace_id, parent_id, *_ = parent = contexts[which % len(contexts)]
+        whole = span(
+            name=name,
+            context=SpanContext(trace_id, span_id, False, TraceFlags(1)),
+            parent=SpanContext(trace_id, parent_id, False, TraceFlags(1)),
+            kind=list(SpanKind)[kind],
+            start_time=start,
+            end_time=end,
+            attributes=attributes,
+        )
+        (resource,) = ExportTraceServiceRequest.FromString(stock([whole])).resource_spans
+        (expected,) = resource.scope_spans[0].spans
+        assert record(parent, span_id, name, kind, start, end, fixed) == expected
 
 
-def test_a_leaf_out_of_range_raises() -> None:
+def test_a_parent_is_known_again_by_what_it_is_and_not_by_where_it_was() -> None:
+    """A later one may get the place in memory of one that is gone."""
+    fixed = Fixed({})
+    for number in range(1, 50):
+        # Not kept here: made, encoded and gone.
+        found = record((number, number + 100, False), 5, "n", 0, 1, 2, fixed)
+        assert (int.from_bytes(found.trace_id, "big"), int.from_bytes(found.parent_span_id, "big")) == (
+            number,
+            number + 100,
+        )
+
+
+def test_threads_do_not_mix_parents() -> None:
+    """Those of one request may have the same parent, and find what another has remembered of it."""
+    parents = [(number << 64 | number, number, False) for number in (1, 2)]
+    wrong: list[object] = []
+
+    def encode(number: int) -> None:
+        fixed = Fixed({"n": number})
+        for turn in range(1, 2500):
+            parent = parents[(turn + number) % 2]
+            found = record(parent, turn, "n", 0, number, turn, fixed)
+            told = found.trace_id, found.parent_span_id, found.span_id
+            ids = [int.from_bytes(each, "big") for each in told]
+            if ids != [*parent[:2], turn] or found.attributes[0].value.int_value != number:
+                wrong.append(ids)
+
+    threads = [threading.Thread(target=encode, args=(number,)) for number in range(1, 5)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that they meet inside
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ((1, 3), 2, "s", 0, -1, 1),
+        ((1, 3), 2, "s", 0, 1, 1 << 64),
+        ((1, 3), 1 << 64, "s", 0, 1, 1),
+        ((1, 1 << 64), 2, "s", 0, 1, 1),
+        ((1 << 128, 3), 2, "s", 0, 1, 1),
+    ],
+)
+def test_a_leaf_out_of_range_raises(fields: tuple[Any, ...]) -> None:
     with pytest.raises(struct.error):
-        leaf_pieces(1, 2, 3, "s", 0, -1, 1, Fixed({}))
+        leaf_pieces(*fields, Fixed({}))
+    # And what comes next has nothing of it.
+    found = record((7, 8), 9, "n", 0, 1, 2, Fixed({}))
+    assert (found.trace_id[-1], found.parent_span_id[-1], found.span_id[-1]) == (7, 8, 9)
 
 
 @given(st.lists(SPANS, max_size=6))

@@ -1,76 +1,42 @@
-"""A call that makes no span tells what it would tell with one."""
+"""A call that is told of when it is over tells what it would tell with a span from its beginning on."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry import trace as api
-from opentelemetry.context import Context, attach, detach
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from leaf_parts import Clock, Pipe, Starts, at_once, measured, objects_made, of_child, told
+
+from spanwise.context import SUPPRESSION_KEYS, get_context
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.signals import SpanDelivery
 from spanwise.deliver.source import Queue
-from spanwise.deliver.span_segment import SpanSegment
 from spanwise.fixed import Fixed
-from spanwise.instrumentors import _abandoned, _call, _calls
+from spanwise.instrumentors import _abandoned
 from spanwise.instrumentors._call import NO_CALL
 from spanwise.instrumentors._calls import Calls
-from spanwise.meters.provider import MeterProvider
-from spanwise.spans import leaf
 from spanwise.spans.provider import TracerProvider
 from spanwise.spans.span import Span
-from spanwise.spans.tracer import Tracer
 
 ATTRIBUTES = {"db.system.name": "redis", "server.port": 6379, "db.query.text": "GET ?"}
 LABELS = {"db.system.name": "redis"}
-
-
-class Pipe:
-    """The delivery of a process, up to the request."""
-
-    def __init__(self, folder: Path) -> None:
-        self.source = SpanSegment(Account("traces"), capacity=1000, batch=100, folder=folder, label="t")
-        sender: Any = None
-        channel = Channel(self.source, sender, address="-", delay=1.0, wake=lambda: None)
-        self.delivery = SpanDelivery(channel, lambda _: True)
-        self.provider = TracerProvider(shutdown_on_exit=False)
-        self.provider.add_span_processor(self.delivery)
-        self.reader = InMemoryMetricReader()
-        self.meters = MeterProvider([self.reader], shutdown_on_exit=False)
-        duration = self.meters.get_meter("m").create_histogram("d", "s")
-        self.calls = Calls("thing", self.provider.get_tracer("t"), duration)
-
-    def spans(self) -> list[Message]:
-        load = self.source.load(partial=True)
-        if load is None:
-            return []
-        request = ExportTraceServiceRequest.FromString(b"".join(load.body))
-        self.source.release(load)
-        return [
-            span
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-    def points(self) -> list[Any]:
-        data: Any = self.reader.get_metrics_data()
-        return [
-            point
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            for point in metric.data.data_points
-        ]
+FIXED = Fixed(ATTRIBUTES)
+FIXED_LABELS = Fixed(LABELS)
 
 
 @pytest.fixture
@@ -82,137 +48,257 @@ def pipe(tmp_path: Path) -> Iterator[Pipe]:
 
 @pytest.fixture
 def within(pipe: Pipe) -> Iterator[Any]:
-    span = pipe.provider.get_tracer("app").start_span("request", kind=SpanKind.SERVER)
-    token = attach(api.set_span_in_context(span))
-    yield span
-    detach(token)
+    with pipe.request() as span:
+        yield span
 
 
 @pytest.fixture
 def objects(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the spans that were made."""
-    found: list[str] = []
-    original = Tracer.start_span
-
-    def start_span(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        found.append(name)
-        return original(self, name, *args, **kwargs)
-
-    monkeypatch.setattr(Tracer, "start_span", start_span)
-    return found
+    return objects_made(monkeypatch)
 
 
-def parts(message: Message) -> dict[str, Any]:
-    """All of a span but what differs from one to the next."""
-    copy = Message()
-    copy.CopyFrom(message)
-    assert len(copy.span_id) == 8
-    assert copy.end_time_unix_nano >= copy.start_time_unix_nano > 0
-    for name in ("span_id", "start_time_unix_nano", "end_time_unix_nano"):
-        copy.ClearField(name)  # type: ignore[arg-type]
-    return {"text": str(copy)}
+def over(
+    pipe: Pipe, name: str = "GET", took: int = 5, labels: Fixed | None = FIXED_LABELS, **more: Any
+) -> None:
+    given = {"attributes": FIXED, "context": get_context(), **more}
+    pipe.calls.over(name, labels=labels, took=took, **given)
+
+
+# -- it arrives as a span does ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [SpanKind.CLIENT, SpanKind.INTERNAL, SpanKind.PRODUCER])
-def test_it_arrives_as_a_span_does(pipe: Pipe, within: Any, objects: list[str], kind: SpanKind) -> None:
-    for attributes in (Fixed(ATTRIBUTES), dict(ATTRIBUTES)):
-        pipe.calls.start("GET", attributes, kind=kind).end()
-    assert objects == ["GET"]  # the second one
-    one, other = pipe.spans()
-    assert parts(one) == parts(other)
-    assert one.span_id != other.span_id
-    assert one.parent_span_id == within.get_span_context().span_id.to_bytes(8, "big")
+def test_it_arrives_as_a_span_does(
+    tmp_path: Path, objects: list[str], kind: SpanKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A processor that cares for the start makes one of it; and so does a call that is started."""
+    clock = Clock(monkeypatch)
+    found = []
+    for classic, way in ((False, "over"), (True, "over"), (False, "start"), (True, "start")):
+        clock.passed = 0
+        pipe = Pipe(tmp_path, classic=classic)
+        with pipe.request() as request:
+            objects.clear()
+            for number, took in enumerate((7, 250_000_000, 0)):
+                name, fixed = f"GET {number % 2}", Fixed({**ATTRIBUTES, "n": number})
+                if way == "over":
+                    clock.work(took)
+                    over(pipe, name, took, attributes=fixed, kind=kind)
+                else:
+                    call = pipe.calls.start(name, fixed, kind=kind, metric_attributes=FIXED_LABELS)
+                    clock.work(took)
+                    call.end()
+                clock.work(1_000)
+            assert objects == ([] if (classic, way) == (False, "over") else ["GET 0", "GET 1", "GET 0"])
+        spans = pipe.spans()
+        assert len({span.span_id for span in spans}) == 3
+        found.append(([told(span, request) for span in spans], measured(pipe.points(), request)))
+        pipe.source.discard()
+    assert found[0] == found[1] == found[2] == found[3]
+    (first, second, third), ((labels, count, total, exemplars),) = found[0]
+    assert 'parent_span_id: "the request"' in first
+    assert (str(Clock.START) in first, str(Clock.START + 7) in first) == (True, True)
+    assert str(Clock.START + 7 + 1_000 + 250_000_000) in second
+    assert third.count(str(Clock.START + 7 + 2_000 + 250_000_000)) == 2
+    assert (labels, count, total, exemplars) == (
+        sorted(LABELS.items()),
+        3,
+        pytest.approx(0.250000007),
+        {True},
+    )
 
 
 @pytest.mark.usefixtures("within")
 def test_its_attributes_may_be_another_name_s_and_kind_s_too(pipe: Pipe) -> None:
-    fixed = Fixed(ATTRIBUTES)
     for name, kind in (
         ("a", SpanKind.CLIENT),
         ("b", SpanKind.CLIENT),
         ("b", SpanKind.INTERNAL),
         ("a", SpanKind.CLIENT),
     ):
-        pipe.calls.start(name, fixed, kind=kind).end()
+        over(pipe, name, kind=kind)
     assert [(span.name, span.kind) for span in pipe.spans()] == [("a", 3), ("b", 3), ("b", 1), ("a", 3)]
 
 
+def test_parents_may_take_turns(pipe: Pipe, objects: list[str]) -> None:
+    contexts, expected = [], []
+    for _ in range(3):
+        with pipe.request() as request:
+            contexts.append(get_context())
+            expected.append(request.get_span_context())
+    objects.clear()
+    turns = [0, 1, 0, 0, 2, 1]
+    for turn in turns:
+        over(pipe, context=contexts[turn])
+    assert objects == []
+    spans = pipe.spans()
+    assert [(int.from_bytes(s.trace_id, "big"), int.from_bytes(s.parent_span_id, "big")) for s in spans] == [
+        (expected[turn].trace_id, expected[turn].span_id) for turn in turns
+    ]
+
+
 def test_its_duration_is_the_span_s(pipe: Pipe, within: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter((1_000, 1_000 + 250_000_000))
-    monkeypatch.setattr(_call, "perf_counter_ns", lambda: next(clock))
-    monkeypatch.setattr(_calls, "time_ns", lambda: 7_000_000_000)
-    seconds = pipe.calls.start("GET", Fixed(ATTRIBUTES), metric_attributes=Fixed(LABELS)).end()
-    assert seconds == 0.25
+    Clock(monkeypatch).passed = 500_000_000
+    over(pipe, took=250_000_000)
     (span,) = pipe.spans()
-    assert (span.start_time_unix_nano, span.end_time_unix_nano) == (7_000_000_000, 7_250_000_000)
+    end = Clock.START + 500_000_000
+    assert (span.start_time_unix_nano, span.end_time_unix_nano) == (end - 250_000_000, end)
     (point,) = pipe.points()
     assert (point.count, point.sum, dict(point.attributes)) == (1, 0.25, LABELS)
     (exemplar,) = point.exemplars
     assert exemplar.span_id == within.get_span_context().span_id
 
 
-ASKED: dict[str, Callable[[Any], object]] = {
-    "for its span": lambda call: call.span.set_attribute("more", 1),
-    "for its context": lambda call: call.current,
-    "to be the current one": lambda call: call.__enter__().__exit__(None, None, None),
-}
+@pytest.mark.usefixtures("within")
+def test_without_labels_no_duration_is_told(pipe: Pipe) -> None:
+    over(pipe, labels=None)
+    assert [span.name for span in pipe.spans()] == ["GET"]
+    assert pipe.points() == []
 
 
 @pytest.mark.usefixtures("within")
-@pytest.mark.parametrize("asked", ASKED)
-def test_whoever_asks_gets_a_span_that_began_then(pipe: Pipe, objects: list[str], asked: str) -> None:
-    call = pipe.calls.start("GET", Fixed(ATTRIBUTES))
-    assert objects == []
-    ASKED[asked](call)
-    assert objects == ["GET"]
-    assert isinstance(call.span, Span)
-    call.end()
+def test_without_an_instrument_none_is_told(pipe: Pipe) -> None:
+    pipe.calls.duration = None
+    over(pipe)
+    assert [span.name for span in pipe.spans()] == ["GET"]
+
+
+def test_labels_go_with_the_call_s_own_instrument(pipe: Pipe, tmp_path: Path) -> None:
+    other = Pipe(tmp_path)
+    labels = Fixed(LABELS)
+    for number, each in enumerate((pipe, other, pipe, other, other)):
+        if number % 2:
+            over(each, labels=labels, context=Context())
+        else:
+            each.calls.start("GET", context=Context(), metric_attributes=labels).end()
+    assert [[point.count for point in each.points()] for each in (pipe, other)] == [[2], [3]]
+    other.source.discard()
+
+
+# -- a call that is over when it starts ---------------------------------------------------------
+
+
+@pytest.mark.usefixtures("within")
+@pytest.mark.parametrize("failed", [True, False])
+def test_one_that_is_over_has_exactly_the_duration_it_took(
+    pipe: Pipe, failed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    clock.passed = 900_000_000
+    call = pipe.calls.start("GET", FIXED, metric_attributes=FIXED_LABELS, took=250_000_000)
+    clock.work(77)  # to describe it takes its time too
+    seconds = call.fail(ValueError("no")) if failed else call.end()
+    assert seconds == 0.25
     (span,) = pipe.spans()
-    assert span.span_id == call.span.get_span_context().span_id.to_bytes(8, "big")
-    assert ("more" in {each.key for each in span.attributes}) is (asked == "for its span")
+    end = Clock.START + 900_000_000
+    assert (span.start_time_unix_nano, span.end_time_unix_nano) == (end - 250_000_000, end)
+    (point,) = pipe.points()
+    assert point.sum == 0.25
 
 
 @pytest.mark.usefixtures("within")
-def test_whoever_asks_afterwards_learns_who_it_was(pipe: Pipe, objects: list[str]) -> None:
-    call = pipe.calls.start("GET", Fixed(ATTRIBUTES))
-    call.end()
-    of = call.span.get_span_context()
-    assert objects == []
-    assert not call.span.is_recording()
-    (span,) = pipe.spans()
-    assert (span.trace_id, span.span_id) == (of.trace_id.to_bytes(16, "big"), of.span_id.to_bytes(8, "big"))
-    assert of.trace_flags.sampled
-    assert call.end() == 0.0
-    assert pipe.spans() == []
-
-
-@pytest.mark.usefixtures("within")
-def test_a_failure_is_a_span_s(pipe: Pipe) -> None:
-    fixed = Fixed(ATTRIBUTES)
-    pipe.calls.start("GET", fixed, metric_attributes=Fixed(LABELS)).fail(ValueError("no"))
+@pytest.mark.parametrize("took", [None, 5])
+def test_a_failure_is_a_span_s(pipe: Pipe, took: int | None) -> None:
+    pipe.calls.start("GET", FIXED, metric_attributes=FIXED_LABELS, took=took).fail(ValueError("no"))
     pipe.calls.start("GET", dict(ATTRIBUTES)).fail(ValueError("no"))
     one, other = pipe.spans()
     assert one.status == other.status
     assert one.status.code == 2
     assert [event.name for event in one.events] == ["exception"]
     assert {each.key for each in one.attributes} == {*ATTRIBUTES, "error.type"}
-    assert dict(fixed) == ATTRIBUTES
+    assert dict(FIXED) == ATTRIBUTES
     (point,) = pipe.points()
     assert dict(point.attributes) == {**LABELS, "error.type": "ValueError"}
 
 
 @pytest.mark.usefixtures("within")
-def test_a_dropped_one_ends_as_failed(pipe: Pipe) -> None:
-    call: Any = pipe.calls.start("GET", Fixed(ATTRIBUTES))
-    del call
-    gc.collect()
-    _abandoned.end_abandoned()
-    (span,) = pipe.spans()
-    assert (span.name, span.status.code) == ("GET", 2)
+def test_a_started_one_has_a_span_that_may_be_the_current_one(pipe: Pipe) -> None:
+    with pipe.calls.start("GET", FIXED) as call:
+        assert isinstance(call.span, Span)
+        over(pipe, "inner")
+        call.span.set_attribute("more", 1)
+    inner, span = pipe.spans()
+    assert span.span_id == call.span.get_span_context().span_id.to_bytes(8, "big")
+    assert (inner.name, inner.parent_span_id) == ("inner", span.span_id)
+    assert "more" in {each.key for each in span.attributes}
+    assert call.end() == 0.0
+    assert pipe.spans() == []
 
 
 @pytest.mark.usefixtures("within")
-def test_a_processor_that_comes_meanwhile_gets_a_span(pipe: Pipe) -> None:
+def test_a_dropped_one_ends_as_failed(pipe: Pipe) -> None:
+    call: Any = pipe.calls.start("GET", FIXED)
+    del call
+    gc.collect()
+    over(pipe, "next")  # whatever comes next has it ended
+    first, second = pipe.spans()
+    assert (first.name, second.name, second.status.code) == ("next", "GET", 2)
+
+
+@pytest.mark.usefixtures("within")
+def test_what_others_that_were_dropped_take_is_not_its_time(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    for context in (get_context(), Context()):  # told as a leaf, and as a span
+        before = clock.passed
+        _abandoned.later(lambda: clock.work(1_000_000_000))
+        over(pipe, took=5, context=context)
+        assert clock.passed == before + 1_000_000_000
+        (span,) = pipe.spans()
+        end = Clock.START + before
+        assert (span.start_time_unix_nano, span.end_time_unix_nano) == (end - 5, end)
+
+
+@pytest.mark.usefixtures("within")
+def test_nothing_ends_in_a_finalizer_but_later(pipe: Pipe) -> None:
+    """It may run on top of whoever holds the lock that an end needs."""
+    done: list[str] = []
+    _abandoned.later(lambda: done.append("of another call"))
+    call = pipe.calls.start("GET", FIXED, took=5)  # as where a coroutine is thrown away
+    call.fail(GeneratorExit())
+    assert (done, pipe.spans()) == ([], [])
+    _abandoned.end_abandoned()
+    assert done == ["of another call"]
+    (span,) = pipe.spans()
+    assert (span.status.code, span.end_time_unix_nano - span.start_time_unix_nano) == (2, 5)
+
+
+# -- whether somebody cares ---------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("within")
+def test_a_start_with_fixed_attributes_tells_whether_somebody_cares(pipe: Pipe) -> None:
+    assert not pipe.calls.quick
+    pipe.calls.start("GET", dict(ATTRIBUTES)).end()
+    assert not pipe.calls.quick, "such a call cannot be told of when it is over"
+    pipe.calls.start("GET", FIXED).end()
+    assert pipe.calls.quick
+    pipe.provider.add_span_processor(Starts())
+    pipe.calls.start("GET", FIXED).end()
+    assert not pipe.calls.quick
+
+
+@pytest.mark.usefixtures("within")
+def test_a_processor_that_comes_is_seen_by_the_first_call_after(pipe: Pipe, objects: list[str]) -> None:
+    pipe.calls.start("GET", FIXED).end()
+    over(pipe, "before")
+    starts = Starts()
+    pipe.provider.add_span_processor(starts)
+    objects.clear()
+    assert pipe.calls.quick
+    over(pipe, "first", took=9)
+    assert not pipe.calls.quick
+    assert objects == starts.names == ["first"]
+    *_, first = pipe.spans()
+    assert (first.name, first.end_time_unix_nano - first.start_time_unix_nano) == ("first", 9)
+
+
+@pytest.mark.usefixtures("within")
+def test_a_processor_that_comes_may_take_leaves_too(pipe: Pipe) -> None:
+    pipe.calls.start("GET", FIXED).end()
+
     class Late(SpanDelivery):
         def __init__(self) -> None:
             self.ended: list[Any] = []
@@ -221,15 +307,15 @@ def test_a_processor_that_comes_meanwhile_gets_a_span(pipe: Pipe) -> None:
             self.ended.append(span)
 
     late = Late()
-    call = pipe.calls.start("GET", Fixed(ATTRIBUTES))
     pipe.provider.add_span_processor(late)
-    call.end()
-    (span,) = pipe.spans()
-    assert [each.name for each in late.ended] == [span.name] == ["GET"]
+    over(pipe)
+    assert [each.name for each in late.ended] == [span.name for span in pipe.spans()][1:] == ["GET"]
 
 
 @pytest.mark.usefixtures("within")
 def test_whoever_replaces_what_becomes_of_spans_sees_all_of_them(pipe: Pipe) -> None:
+    over(pipe)
+    (leaf,) = pipe.spans()
     original, seen = pipe.delivery.on_end, []
 
     def drop_secrets(span: Any) -> None:
@@ -237,13 +323,18 @@ def test_whoever_replaces_what_becomes_of_spans_sees_all_of_them(pipe: Pipe) -> 
         if span.name != "secret":
             original(span)
 
-    before = pipe.calls.start("secret", Fixed(ATTRIBUTES))
     pipe.delivery.on_end = drop_secrets  # type: ignore[method-assign]
-    before.end()
-    for name in ("secret", "GET"):
-        pipe.calls.start(name, Fixed(ATTRIBUTES)).end()
-    assert seen == ["secret", "secret", "GET"]
-    assert [span.name for span in pipe.spans()] == ["GET"]
+    for name in ("secret", "secret", "GET"):
+        over(pipe, name)
+    pipe.calls.start("secret", FIXED).end()
+    assert seen == ["secret", "secret", "GET", "secret"]
+    (span,) = pipe.spans()
+    for each in (leaf, span):
+        assert each.span_id
+        assert each.end_time_unix_nano > each.start_time_unix_nano
+        for field in ("span_id", "start_time_unix_nano", "end_time_unix_nano"):
+            each.ClearField(field)
+    assert span == leaf
 
 
 @pytest.mark.usefixtures("within")
@@ -252,50 +343,179 @@ def test_a_source_of_objects_gets_spans(pipe: Pipe) -> None:
     queue = Queue(Account("traces"), lambda items, _: b"", capacity=10, batch=5)
     channel = Channel(queue, sender, address="-", delay=1.0, wake=lambda: None)
     pipe.provider.add_span_processor(SpanDelivery(channel, lambda _: True))
-    pipe.calls.start("GET", Fixed(ATTRIBUTES)).end()
-    assert queue.waiting == 1
-    assert [span.name for span in pipe.spans()] == ["GET"]
-
-
-def test_labels_go_with_the_call_s_own_instrument(pipe: Pipe, tmp_path: Path) -> None:
-    other = Pipe(tmp_path)
-    labels = Fixed(LABELS)
-    for each in (pipe, other, pipe, other, other):
-        each.calls.start("GET", context=Context(), metric_attributes=labels).end()
-    assert [[point.count for point in each.points()] for each in (pipe, other)] == [[2], [3]]
-
-
-def test_after_the_shutdown_none_is_taken(pipe: Pipe) -> None:
-    before = pipe.calls.start("GET", Fixed(ATTRIBUTES))
-    pipe.provider.shutdown()
-    before.end()
-    pipe.calls.start("GET", Fixed(ATTRIBUTES)).end()
-    assert pipe.spans() == []
+    over(pipe)
+    assert pipe.calls.quick  # what comes now is a leaf
+    over(pipe)
+    assert queue.waiting == 2
+    assert [span.name for span in pipe.spans()] == ["GET", "GET"]
 
 
 @pytest.mark.usefixtures("within")
-def test_a_tracer_that_fails_costs_the_telemetry_alone(
+def test_after_the_shutdown_none_is_taken(pipe: Pipe) -> None:
+    over(pipe)
+    assert len(pipe.spans()) == 1
+    pipe.provider.shutdown()
+    over(pipe)
+    pipe.calls.start("GET", FIXED).end()
+    assert pipe.spans() == []
+
+
+def test_without_a_request_around_it_is_a_span(pipe: Pipe, objects: list[str]) -> None:
+    over(pipe, context=Context())
+    assert objects == ["GET"]
+    (span,) = pipe.spans()
+    assert span.parent_span_id == b""
+
+
+def test_in_a_trace_that_is_not_sampled_there_is_none(pipe: Pipe) -> None:
+    other = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    for provider in (pipe.provider, other):
+        calls = Calls("thing", provider.get_tracer("t"), pipe.calls.duration)
+        with other.get_tracer("app").start_as_current_span("request"):
+            for _ in range(2):
+                calls.start("GET", FIXED).end()
+                calls.over("GET", FIXED, FIXED_LABELS, get_context(), 5)
+    assert pipe.spans() == []
+    (point,) = pipe.points()
+    assert (point.count, list(point.exemplars)) == (4, [])
+
+
+def test_a_tracer_of_the_sdk_gets_spans() -> None:
+    exporter, provider = InMemorySpanExporter(), SdkTracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    calls = Calls("thing", provider.get_tracer("t"))
+    calls.start("GET", FIXED).end()
+    assert not calls.quick
+    calls.over("GET", FIXED, None, Context(), 5)
+    first, second = exporter.get_finished_spans()
+    assert dict(first.attributes or {}) == dict(second.attributes or {}) == ATTRIBUTES
+    assert (second.end_time or 0) - (second.start_time or 0) == 5
+
+
+@pytest.mark.usefixtures("within")
+def test_a_tracer_that_is_switched_off_makes_nothing(pipe: Pipe) -> None:
+    pipe.calls.start("GET", FIXED).end()
+    assert pipe.calls.quick
+    assert len(pipe.spans()) == 1
+    config = type(pipe.calls.tracer._tracer_config)  # type: ignore[attr-defined]
+    pipe.provider._set_tracer_configurator(
+        tracer_configurator=lambda scope: config(is_enabled=scope.name != "t")
+    )
+    for _ in range(2):
+        over(pipe)
+        pipe.calls.start("GET", FIXED).end()
+        assert not pipe.calls.quick
+    assert pipe.spans() == []
+    (point,) = pipe.points()
+    assert point.count == 2, "durations are another matter"
+
+
+def test_where_something_is_suppressed_no_call_is_started(pipe: Pipe) -> None:
+    with pipe.request(), suppress_instrumentation():
+        assert pipe.calls.start("GET", FIXED) is NO_CALL
+        assert pipe.calls.start("GET", FIXED, took=5) is NO_CALL
+    for key in SUPPRESSION_KEYS:
+        with pipe.request(**{key: False}):
+            pipe.calls.start("GET", FIXED).end()
+    assert len(pipe.spans()) == len(SUPPRESSION_KEYS)
+
+
+def test_what_may_be_rated_is_a_span_that_somebody_rates(pipe: Pipe, objects: list[str]) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def verdict(*about: Any) -> None:
+        asked.append(about)
+
+    verdict.floor = 10  # type: ignore[attr-defined]
+    provider = TracerProvider(shutdown_on_exit=False, verdict=verdict)
+    provider.add_span_processor(pipe.delivery)
+    calls = Calls("thing", provider.get_tracer("t"))
+    with pipe.request():
+        calls.start("GET", FIXED, took=5).end()
+        objects.clear()
+        for took in (10, 11, 10):
+            calls.over("GET", FIXED, None, get_context(), took)
+        assert calls.quick, "most calls are not rated"
+    assert objects == ["GET"]
+    assert len(asked) == 1
+    assert [s.end_time_unix_nano - s.start_time_unix_nano for s in pipe.spans()] == [5, 10, 11, 10]
+
+
+# -- what goes wrong ----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("within")
+@pytest.mark.parametrize("broken", ["_leaf", "_takes_leaves", "tracer", "duration"])
+def test_what_fails_costs_the_telemetry_alone(
+    pipe: Pipe, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no")
+
+    expected = {
+        "_leaf": (0, 2, "tell of a call"),
+        "_takes_leaves": (2, 2, "tell of a call"),
+        "tracer": (0, 2, "tell of a call"),
+        "duration": (2, 0, "record a duration"),
+    }
+    if broken in ("_takes_leaves", "tracer"):
+        monkeypatch.setattr(pipe.calls, "_leaf", lambda *_: None)
+    monkeypatch.setattr(pipe.calls, broken, fail)
+    for _ in range(2):
+        over(pipe)
+    monkeypatch.undo()
+    spans, durations, said = expected[broken]
+    assert len(pipe.spans()) == spans
+    assert sum(point.count for point in pipe.points()) == durations
+    lines = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert len(lines) == 1
+    assert f"thing instrumentation could not {said} (" in lines[0].getMessage()
+
+
+@pytest.mark.usefixtures("within")
+def test_a_tracer_that_fails_gives_no_call(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(pipe.calls, "_leaf", broken)
-    assert pipe.calls.start("GET", Fixed(ATTRIBUTES)) is NO_CALL
-    monkeypatch.undo()
-    call = pipe.calls.start("GET", Fixed(ATTRIBUTES), metric_attributes=Fixed(LABELS))
-    monkeypatch.setattr(pipe.calls, "end_leaf", broken)
-    assert call.end() >= 0.0
-    asked = pipe.calls.start("GET", Fixed(ATTRIBUTES))
     monkeypatch.setattr(pipe.calls.tracer, "start_span", broken)
-    assert not asked.span.is_recording()
-    asked.end()
+    assert pipe.calls.start("GET", FIXED) is NO_CALL
+    assert pipe.calls.start("GET", FIXED, took=5) is NO_CALL
     assert "thing instrumentation could not start a span (RuntimeError: no)" in caplog.text
+
+
+# -- threads and processes ----------------------------------------------------------------------
+
+
+def test_threads_keep_their_parents(pipe: Pipe) -> None:
+    threads, each = 4, 300
+    parents: dict[int, int] = {}
+
+    def serve(number: int) -> None:
+        with pipe.request() as request:
+            parents[number] = request.get_span_context().span_id
+            for turn in range(each):
+                over(pipe, f"{number} {turn}")
+
+    at_once(threads, serve)
+    spans = pipe.spans()
+    assert len({span.span_id for span in spans}) == len(spans) == threads * each
+    expected = {(f"{number} {turn}", parents[number]) for number in parents for turn in range(each)}
+    assert {(span.name, int.from_bytes(span.parent_span_id, "big")) for span in spans} == expected
     (point,) = pipe.points()
-    assert point.count == 1
+    assert point.count == threads * each
 
 
-def test_without_a_request_around_it_is_a_span(pipe: Pipe, objects: list[str]) -> None:
-    pipe.calls.start("GET", Fixed(ATTRIBUTES), context=Context()).end()
-    assert objects == ["GET"]
-    assert leaf.leaf(pipe.calls.tracer, Context(), Fixed(ATTRIBUTES)) is None  # type: ignore[arg-type]
+def test_a_forked_child_tells_of_its_own_calls(pipe: Pipe) -> None:
+    with pipe.request() as request:
+        pipe.calls.start("GET", FIXED).end()
+        over(pipe, "before")
+        theirs = of_child(pipe, lambda: over(pipe, "child's"))
+        over(pipe, "parent's")
+    ours = pipe.spans()
+    assert [span.name for span in ours] == ["GET", "before", "parent's"]
+    assert [span.name for span in theirs] == ["child's"]
+    parent = request.get_span_context().span_id.to_bytes(8, "big")
+    assert {span.parent_span_id for span in (*ours, *theirs)} == {parent}
+    assert len({span.span_id for span in (*ours, *theirs)}) == 4

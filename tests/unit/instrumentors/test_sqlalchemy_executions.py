@@ -505,18 +505,42 @@ class Leaves(SpanProcessor):
     """Takes spans that are no objects, as our delivery does."""
 
     def __init__(self) -> None:
-        self.leaves: list[tuple[str, int, int]] = []
+        self.leaves: list[tuple[str, int, int, int]] = []
         self.spans: list[ReadableSpan] = []
 
     def on_end(self, span: ReadableSpan) -> None:
         self.spans.append(span)
 
     def on_leaf(self, _resource: Any, _scope: Any, fields: tuple[Any, ...]) -> None:
-        trace_id, _id, parent, name, *_ = fields
-        self.leaves.append((name, trace_id, parent))
+        (trace_id, parent, *_), _id, name, _kind, start, end, _attributes = fields
+        self.leaves.append((name, trace_id, parent, end - start))
 
 
-def test_a_span_that_nobody_sees_is_none_until_it_fails(
+def test_a_span_that_nobody_sees_is_none_until_it_fails_or_is_slow(
+    driven: Driven, observed: Observed, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, _ = driven
+    provider, processor = TracerProvider(), Leaves()
+    provider.add_span_processor(processor)
+    observed.tracer_provider = provider  # type: ignore[assignment]
+    observed.instrument()
+    with provider.get_tracer("test").start_as_current_span("request") as request:
+        for _ in range(3):  # the first one shows that nobody cares for it
+            run(engine, "SELECT name FROM tracks")
+        with pytest.raises(sa.exc.OperationalError):
+            run(engine, "SELECT * FROM missing")
+    parent = request.get_span_context()
+    assert [leaf[:3] for leaf in processor.leaves] == [("SELECT tracks", parent.trace_id, parent.span_id)] * 2
+    assert all(took > 0 for *_, took in processor.leaves)
+    first, failed, _ = processor.spans
+    assert (first.name, first.status.status_code) == ("SELECT tracks", StatusCode.UNSET)
+    assert (failed.name, failed.status.status_code) == ("SELECT missing", StatusCode.ERROR)
+    assert first.parent == failed.parent == parent
+    assert [point.count for point in observed.points()] == [3, 1]
+    assert not caplog.records
+
+
+def test_where_every_statement_is_slow_each_is_a_span(
     driven: Driven, observed: Observed, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine, _ = driven
@@ -525,15 +549,14 @@ def test_a_span_that_nobody_sees_is_none_until_it_fails(
     observed.tracer_provider = provider  # type: ignore[assignment]
     observed.instrument(slow_statement=0)
     with provider.get_tracer("test").start_as_current_span("request") as request:
-        run(engine, "SELECT name FROM tracks")
+        for column in ("name", "id"):
+            run(engine, f"SELECT {column} FROM tracks")
         with pytest.raises(sa.exc.OperationalError):
             run(engine, "SELECT * FROM missing")
     parent = request.get_span_context()
-    assert processor.leaves == [("SELECT tracks", parent.trace_id, parent.span_id)]
-    failed, _ = processor.spans
-    assert (failed.name, failed.status.status_code) == ("SELECT missing", StatusCode.ERROR)
-    assert failed.parent == parent
+    assert processor.leaves == []
+    assert [span.name for span in processor.spans] == ["SELECT tracks"] * 2 + ["SELECT missing", "request"]
     lines = [each.getMessage() for each in caplog.records if "slow statement" in each.getMessage()]
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert all(f"trace {parent.trace_id:032x}" in line for line in lines)
-    assert [point.count for point in observed.points()] == [1, 1]
+    assert sorted(point.count for point in observed.points()) == [1, 2]

@@ -243,6 +243,18 @@ def test_a_statement_many_times_in_a_request(client: tuple[Any, Observed], times
     assert flag(span) == expected
 
 
+def test_what_an_application_within_another_runs_is_the_request_s(client: tuple[Any, Observed]) -> None:
+    browser, observed = client
+    outer = flask.Flask("outer")
+    outer.wsgi_app = browser.application  # type: ignore[method-assign]
+    outer.test_client().get("/by_id/12")
+    (request,) = server_spans(observed)
+    (within,) = [
+        each for each in observed.spans() if each.name == "GET /by_id/<int:times>" and each is not request
+    ]
+    assert (flag(request)[0], flag(within)[0]) == (12, None)
+
+
 def test_lists_of_different_lengths_are_one_statement(client: tuple[Any, Observed]) -> None:
     browser, observed = client
     browser.get("/lists")
