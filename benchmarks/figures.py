@@ -58,6 +58,15 @@ def digits(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def _over(values: Sequence[float], plain: Sequence[float]) -> list[float]:
+    """What was measured over the plain one beside it, of the same round: the machine changes all the time.
+
+    Where one of them failed nobody knows which lay beside which, and the median of the round has to do.
+    """
+    beside = plain if len(plain) == len(values) else [median(plain)] * len(values)
+    return [value - base for value, base in zip(values, beside, strict=True)]
+
+
 class Results:
     """The measurements of one run.
 
@@ -76,13 +85,8 @@ class Results:
         """An arm's figure, over plain where the workload says so; None where it could not be measured."""
         found = self._values(workload, figure, arm)
         if WORKLOADS[workload].over_plain and arm != PLAIN:
-            # Of the same round: the machine changes from one to the next.
             plain = self._values(workload, figure, PLAIN)
-            found = {
-                turn: [value - median(plain[turn]) for value in values]
-                for turn, values in found.items()
-                if turn in plain
-            }
+            found = {turn: _over(values, plain[turn]) for turn, values in found.items() if turn in plain}
         every = [value for values in found.values() for value in values]
         return Spread(median(every), min(every), max(every)) if every else None
 

@@ -120,7 +120,7 @@ WORKLOADS: Mapping[str, Workload] = {
             over_plain=True,
             # Several processes: how one lies in memory changes its requests by a tenth.
             repeats=3,
-            chunks=(3, 4),
+            chunks=(5, 8),
         ),
     )
 }

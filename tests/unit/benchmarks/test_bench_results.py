@@ -59,6 +59,18 @@ def test_start_up_is_compared_after_taking_plain_away() -> None:
     assert Results([start("plain", 1), start("stock", 1), start(OURS, 2)]).reached(TARGETS[4]) is None
 
 
+def test_each_is_compared_with_the_plain_one_beside_it() -> None:
+    pairs = [(100, 150), (300, 360), (200, 270)]
+    plain, ours = ([start(arm, pair[k]) for pair in pairs] for k, arm in enumerate(("plain", OURS)))
+    spread = Results([*plain, *ours]).spread("start_up", "wall", OURS)
+    assert spread is not None
+    assert (spread.median, spread.low, spread.high) == (60, 50, 70)
+    # One failed: which lay beside which is not known.
+    fewer = Results([*plain, *ours[1:]]).spread("start_up", "wall", OURS)
+    assert fewer is not None
+    assert (fewer.low, fewer.high) == (70, 160)
+
+
 def test_targets_are_judged_honestly() -> None:
     text = markdown(Results([spans("stock", 100), spans("ddtrace", 20), spans(OURS, 12)]), ABOUT)
     assert row(text, "| span, 8").endswith("| 0.12 | 0.120 | met |")
