@@ -35,7 +35,6 @@ __all__ = ["Method", "Methods", "Record", "traced", "traced_contains"]
 _SAMPLE: Final = 0xFF
 """One lookup in 256 is timed: a duration costs three times as much as a hit, so 0.01 µs on average."""
 
-
 Method = Callable[..., Any]
 
 

@@ -24,7 +24,6 @@ from spanwise.spans.sdk_shape import FLAGS
 from spanwise.spans.span import Span
 
 if TYPE_CHECKING:
-    from spanwise.spans.shared import Shared
     from spanwise.spans.tracer import Tracer
 
 __all__ = ["leaf", "takes_leaves"]
@@ -33,12 +32,15 @@ _SAMPLED: Final = FLAGS[1]  # by identity, since arithmetic of a subclass of int
 _BOTH: Final = FLAGS[3]
 
 
-def takes_leaves(shared: Shared) -> bool:
-    """Whether the processors take leaves: none of them cares for a span's start.
+def takes_leaves(tracer: Tracer) -> bool:
+    """Whether :func:`leaf` is worth asking: no processor cares for a span's start.
 
     Args:
-        shared: of the tracer.
+        tracer: whose spans they would be.
     """
+    shared = tracer._shared
+    if shared is None or shared.token is not tracer._token:
+        shared = tracer._share()
     processor: Any = shared.processor
     return shared.leaves and processor.leafy is processor._span_processors
 

@@ -93,13 +93,7 @@ class Tracer(SdkTracer):
         return shared
 
     leaf = leaf
-
-    def takes_leaves(self) -> bool:
-        """Whether :meth:`leaf` is worth asking: nobody cares for the start of a span."""
-        shared = self._shared
-        if shared is None or shared.token is not self._token:
-            shared = self._share()
-        return takes_leaves(shared)
+    takes_leaves = takes_leaves
 
     def start_as_current_span(  # type: ignore[override]  # the SDK names its generator class here
         self,

@@ -516,13 +516,19 @@ class Leaves(SpanProcessor):
         self.leaves.append((name, trace_id, parent, end - start))
 
 
+def leaves_of(observed: Observed) -> tuple[TracerProvider, Leaves]:
+    """A provider for what is instrumented from now on, and what takes its leaves and spans."""
+    provider, processor = TracerProvider(), Leaves()
+    provider.add_span_processor(processor)
+    observed.tracer_provider = provider  # type: ignore[assignment]
+    return provider, processor
+
+
 def test_a_span_that_nobody_sees_is_none_until_it_fails_or_is_slow(
     driven: Driven, observed: Observed, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine, _ = driven
-    provider, processor = TracerProvider(), Leaves()
-    provider.add_span_processor(processor)
-    observed.tracer_provider = provider  # type: ignore[assignment]
+    provider, processor = leaves_of(observed)
     observed.instrument()
     with provider.get_tracer("test").start_as_current_span("request") as request:
         for _ in range(3):  # the first one shows that nobody cares for it
@@ -544,9 +550,7 @@ def test_where_every_statement_is_slow_each_is_a_span(
     driven: Driven, observed: Observed, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine, _ = driven
-    provider, processor = TracerProvider(), Leaves()
-    provider.add_span_processor(processor)
-    observed.tracer_provider = provider  # type: ignore[assignment]
+    provider, processor = leaves_of(observed)
     observed.instrument(slow_statement=0)
     with provider.get_tracer("test").start_as_current_span("request") as request:
         for column in ("name", "id"):
