@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from importlib.metadata import entry_points
@@ -13,9 +12,11 @@ from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER, OTEL_TR
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 
+from spanwise.log import Log
+
 __all__ = ["id_generator", "propagators", "sampler"]
 
-_logger = logging.getLogger("spanwise")
+_logger = Log("spanwise")
 
 # The specification's samplers, which the provider itself makes from the variables.
 _BUILT_IN = (

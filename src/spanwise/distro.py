@@ -6,7 +6,6 @@ All ways to launch end here: ``spanwise run`` and :func:`spanwise.configure` cal
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from dataclasses import replace
@@ -21,12 +20,13 @@ from spanwise.instrumentors._abandoned import end_abandoned
 from spanwise.instrumentors.load import load
 from spanwise.instrumentors.reloader import when_supervising
 from spanwise.launched import Launch
+from spanwise.log import Log
 from spanwise.options import merged, options_of
 from spanwise.settings import SIGNALS
 
 __all__ = ["Launch", "current", "instrument", "launch", "start"]
 
-_logger = logging.getLogger("spanwise")
+_logger = Log("spanwise")
 
 # Comma-separated list of the convention groups whose stable names are used. contrib's instrumentors
 # still default to the old ones; a user's own choice wins.

@@ -8,7 +8,6 @@ of launching gives the same. So the launcher is told to skip them all, and ours 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Collection
 from importlib.metadata import EntryPoint
@@ -23,10 +22,11 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from spanwise import distro
 from spanwise.instrumentors.load import ALL
+from spanwise.log import Log
 
 __all__ = ["SpanwiseConfigurator", "SpanwiseDistro", "SpanwiseInstrumentor", "at_last"]
 
-_logger = logging.getLogger("spanwise")
+_logger = Log("spanwise")
 _NAME = "spanwise"
 
 

@@ -25,8 +25,8 @@ def configure(**settings: object) -> None:
     try:
         from spanwise import distro
     except Exception as error:  # an OpenTelemetry package of a version that does not fit, or half installed
-        import logging  # here, since the command imports this module and needs no logging
+        from spanwise.log import Log
 
-        logging.getLogger("spanwise").error("no telemetry: spanwise cannot be imported: %r", error)
+        Log("spanwise").error("no telemetry: spanwise cannot be imported: %r", error)
         return
     distro.launch(**settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from spanwise.deliver.pipeline import Pipeline, destination
 from spanwise.errors import SpanwiseError
 from spanwise.instruments import make
 from spanwise.launched import Launch
+from spanwise.log import Log
 from spanwise.meters import standard
 from spanwise.meters.provider import MeterProvider
 from spanwise.settings import Settings
@@ -25,7 +25,7 @@ from spanwise.spans.provider import TracerProvider
 
 __all__ = ["exporter_names", "start_logs", "start_metrics", "start_traces"]
 
-_logger = logging.getLogger("spanwise")
+_logger = Log("spanwise")
 
 
 def start_traces(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:

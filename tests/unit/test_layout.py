@@ -19,6 +19,7 @@ LEAVES = {
     "fixed",
     "instruments",
     "labels",
+    "log",
     "shown",
     "threads",
 }
@@ -31,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "values": set(),
     "instruments": set(),
     "labels": set(),
+    "log": set(),
     "shown": set(),
     "threads": set(),
     "context": set(),

@@ -3,7 +3,6 @@ is told."""
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import time
@@ -21,13 +20,14 @@ from spanwise.alerts.notification import Notification, Series
 from spanwise.alerts.outbox import Outbox
 from spanwise.alerts.states import State
 from spanwise.instruments import make
+from spanwise.log import Log
 from spanwise.meters.history import History
 from spanwise.rules.alerting import Alerting
 from spanwise.rules.model import MetricRule
 
 __all__ = ["Alerts", "Firing", "Sent", "observe"]
 
-_logger = logging.getLogger("spanwise.alerts.outbox")
+_logger = Log("spanwise.alerts.outbox")
 
 
 class Sent(NamedTuple):

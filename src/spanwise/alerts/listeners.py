@@ -49,9 +49,9 @@ def on_alert(function: Listener) -> Listener:
     if len(LISTENERS) < _MOST:
         LISTENERS.append(function)
     else:
-        import logging
+        from spanwise.log import Log
 
-        logging.getLogger("spanwise.alerts.listeners").warning(
+        Log("spanwise.alerts.listeners").warning(
             "spanwise.on_alert has %d functions already, so %s is not told of alerts: take back those "
             "that are no longer needed with spanwise.off_alert",
             _MOST,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -10,13 +9,14 @@ from typing import Any, Final
 
 from spanwise.alerts.notification import Notification
 from spanwise.context import suppressed
+from spanwise.log import DEBUG, WARNING, Log
 from spanwise.rules.alerting import SEVERITIES
 from spanwise.threads import started
 
 __all__ = ["Outbox", "TryAgain"]
 
 # Not the logger of the log handler, whose lines are alerts.
-_logger = logging.getLogger("spanwise.alerts.outbox")
+_logger = Log("spanwise.alerts.outbox")
 
 # An hour of a wholly unreachable receiver, with every alert of the shipped thresholds changing, is not more.
 _MOST: Final = 100
@@ -132,7 +132,7 @@ class Outbox:
         self._complain(notification, problem, "It is given up")
 
     def _complain(self, notification: Notification, problem: BaseException, then: str) -> None:
-        level = logging.DEBUG if self._complained else logging.WARNING
+        level = DEBUG if self._complained else WARNING
         self._complained = True
         _logger.log(
             level,

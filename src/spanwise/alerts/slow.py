@@ -7,7 +7,6 @@ writes the log.
 from __future__ import annotations
 
 import heapq
-import logging
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spanwise import names
 from spanwise.context import suppressed
+from spanwise.log import Log
 from spanwise.threads import started
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LINES", "WINDOW", "SlowOperations"]
 
-_logger = logging.getLogger("spanwise.slow")
+_logger = Log("spanwise.slow")
 
 _SLOW: Final = frozenset(("poor", "critical"))
 

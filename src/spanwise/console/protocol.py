@@ -6,10 +6,11 @@ Port 4318 is OTLP/HTTP. Many exporters speak gRPC unless told otherwise; the ser
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from spanwise.log import Log
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,7 +23,7 @@ _HTTP2: Final = b"PRI * HTTP/2.0"
 _TLS: Final = b"\x16\x03"
 _FIX: Final = "In the application that sends, set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 def http_protocol(endpoint: str) -> type[asyncio.Protocol]:

@@ -8,7 +8,6 @@ drops and counts it; 503 with Retry-After is for data to send again, so nothing 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,6 +36,7 @@ from spanwise.console.decode import decode_logs, decode_metrics, decode_traces
 from spanwise.console.otlp import JSON, PROTOBUF, MalformedBody, dump, parse
 from spanwise.console.rows import Batch
 from spanwise.console.store import Store, StoreBusy
+from spanwise.log import Log
 
 __all__ = ["OTLP_PATHS", "otlp_routes"]
 
@@ -45,7 +45,7 @@ _RETRY_AFTER_SECONDS: Final = "1"
 _INVALID_ARGUMENT: Final = 3  # google.rpc.Code
 _UNAVAILABLE: Final = 14
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Importing this module imports no web server and no database: those belong to the
 from __future__ import annotations
 
 import errno
-import logging
 import re
 import secrets
 import socket
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from spanwise.errors import ConfigurationError, MissingExtraError, SpanwiseError
+from spanwise.log import Log
 
 if TYPE_CHECKING:
     from spanwise.console.queries.accounting import InstanceAccount
@@ -132,7 +132,7 @@ class RunningConsole:
             self._server.run(sockets=[self._listener])
         except BaseException as error:
             self._failure = error
-            logging.getLogger(__name__).warning("The console stopped: %s", error)
+            Log(__name__).warning("The console stopped: %s", error)
 
 
 def start(

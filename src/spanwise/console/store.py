@@ -7,7 +7,6 @@ bytes: past the bound ``submit`` refuses, the sender gets 503 with Retry-After, 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from spanwise.console.rows import Batch, SpanRow
 from spanwise.console.schema import COLUMN_TYPES, TABLES, open_database
+from spanwise.log import Log
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,7 +34,7 @@ _REMEMBERED_SPANS: Final = 100_000
 _SLACK: Final = 10
 
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 class StoreBusy(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,10 +12,11 @@ from spanwise.deliver.partial import rejected
 from spanwise.deliver.retry import Backoff
 from spanwise.deliver.source import WHAT, Load, Source
 from spanwise.encode.request import Piece
+from spanwise.log import Log
 
 __all__ = ["Channel", "Sender"]
 
-_logger = logging.getLogger("spanwise.deliver")
+_logger = Log("spanwise.deliver")
 
 
 class Sender(Protocol):

@@ -6,7 +6,6 @@ SDK's own batch processors.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +13,12 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from spanwise.errors import ConfigurationError
+from spanwise.log import Log
 from spanwise.settings import Exporter
 
 __all__ = ["address", "close", "make", "own_signal"]
 
-_logger = logging.getLogger("spanwise.deliver")
+_logger = Log("spanwise.deliver")
 
 # What other exporters get at exit when our own delivery took all of the exit time-out.
 _LEAST_SECONDS = 0.5

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Generator, Sequence
 
 from spanwise.deliver.orphans import Orphan
 from spanwise.deliver.source import Load
+from spanwise.log import Log
 
 __all__ = ["Inheritance"]
 
-_logger = logging.getLogger("spanwise.deliver")
+_logger = Log("spanwise.deliver")
 
 
 class Inheritance:

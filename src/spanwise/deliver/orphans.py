@@ -6,7 +6,6 @@ gets the lock owns the file: of several that look at the same time, one does.
 
 from __future__ import annotations
 
-import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from spanwise.deliver.segment import CHUNK, HEAD, MAGIC, SUFFIX
 from spanwise.encode.request import RECORD
 from spanwise.encode.wire import nested
+from spanwise.log import Log
 
 try:
     import fcntl
@@ -23,7 +23,7 @@ except ImportError:  # see spanwise.deliver.segment
 
 __all__ = ["FORGOTTEN_SECONDS", "LENGTHS", "Orphan", "find", "sweep"]
 
-_logger = logging.getLogger("spanwise.deliver")
+_logger = Log("spanwise.deliver")
 
 LENGTHS = struct.Struct("<4I")
 """What an opening begins with: the lengths of its four parts, which are the beginning and the end of

@@ -11,12 +11,13 @@ protobuf tag, which is never 0, so the zero after the last one ends the chunk.
 
 from __future__ import annotations
 
-import logging
 import mmap
 import os
 import struct
 import tempfile
 from pathlib import Path
+
+from spanwise.log import Log
 
 try:
     import fcntl
@@ -25,7 +26,7 @@ except ImportError:  # not a POSIX system: no locks, so no file that another cou
 
 __all__ = ["CHUNK", "HEAD", "MAGIC", "SUFFIX", "Chunk", "Segment", "spool_folder"]
 
-_logger = logging.getLogger("spanwise.deliver")
+_logger = Log("spanwise.deliver")
 
 SUFFIX = ".segment"
 MAGIC = b"SPW1"

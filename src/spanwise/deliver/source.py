@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from typing import Any, Protocol
 
 from spanwise.deliver.account import Account
 from spanwise.encode.request import Piece
+from spanwise.log import Log
 
 __all__ = ["WHAT", "Load", "Queue", "Source", "nobody"]
 
-_logger = logging.getLogger("spanwise.deliver")
+_logger = Log("spanwise.deliver")
 
 # What a signal's items are called in a message to a person.
 WHAT = {"traces": "spans", "logs": "log records", "metrics": "metric collections"}

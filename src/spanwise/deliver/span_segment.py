@@ -7,7 +7,6 @@ on one machine: 0.28 µs a span instead of 0.09, of some 6 in all, which buys th
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -26,10 +25,11 @@ from spanwise.deliver.source import Load, nobody
 from spanwise.encode.request import RECORD, Piece, frame_pieces
 from spanwise.encode.spans import encode_span, encode_span_fields, leaf_pieces
 from spanwise.encode.varint import varint
+from spanwise.log import Log
 
 __all__ = ["SpanSegment"]
 
-_logger = logging.getLogger("spanwise.deliver")
+_logger = Log("spanwise.deliver")
 
 # Tag and length of a span in its scope's message, for the lengths that spans have.
 _PREFIXES = tuple(RECORD + varint(length) for length in range(1024))

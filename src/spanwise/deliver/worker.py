@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -13,11 +12,12 @@ from typing import Any
 from spanwise.context import suppressed
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.source import WHAT
+from spanwise.log import Log
 from spanwise.threads import started
 
 __all__ = ["Worker"]
 
-_logger = logging.getLogger("spanwise.deliver")
+_logger = Log("spanwise.deliver")
 
 
 class Worker:

@@ -7,7 +7,6 @@ fields only, so two of them written one after the other are one valid request.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -15,6 +14,7 @@ from spanwise.encode.resource import resource_frame, scope_frame
 from spanwise.encode.varint import varint
 from spanwise.encode.wire import repeated
 from spanwise.errors import SpanwiseError
+from spanwise.log import Log
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -32,7 +32,7 @@ __all__ = [
     "warn_unencodable",
 ]
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 RECORD: Final = b"\x12"
 """The tag before each record in its scope's message; the same for the three signals."""

@@ -7,15 +7,16 @@ processor's, an instrument's. What ends there is noted here, and ended with the 
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from spanwise.log import Log
+
 __all__ = ["end_abandoned", "end_at_exit", "later", "waiting"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = Log(__name__)
 
 #: Empty as a rule, and cheap to ask.
 waiting: Final[deque[Callable[[], object]]] = deque()

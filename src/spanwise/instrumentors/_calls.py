@@ -28,7 +28,6 @@ Nothing here raises into the application.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from time import time_ns
 from typing import Final
@@ -45,10 +44,11 @@ from spanwise.instrumentors._abandoned import waiting as _abandoned
 from spanwise.instrumentors._call import NO_CALL, NO_OUTCOME, Call
 from spanwise.instrumentors._failure import message_of, type_name
 from spanwise.instruments import recorder
+from spanwise.log import DEBUG, WARNING, Log
 
 __all__ = ["Calls"]
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = Log(__name__)
 
 
 def _no_leaf(*_: object) -> None:
@@ -203,7 +203,7 @@ class Calls:
             doing: what failed, after "could not".
             error: why.
         """
-        level = logging.DEBUG if self._warned else logging.WARNING
+        level = DEBUG if self._warned else WARNING
         self._warned = True
         _LOG.log(
             level,

@@ -5,14 +5,14 @@ Both would make a span of each call. Ours stands back: theirs is what the applic
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 from spanwise.instrumentors._imports import when_imported
+from spanwise.log import Log
 
 __all__ = ["Contrib"]
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = Log(__name__)
 
 
 class Contrib:

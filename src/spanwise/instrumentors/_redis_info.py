@@ -7,7 +7,6 @@ many clients it has. Names and units are those of the Collector's redis receiver
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterable, Mapping
 from time import monotonic
@@ -20,11 +19,12 @@ from spanwise import names
 from spanwise.context import suppressed
 from spanwise.instrumentors._weak import living
 from spanwise.instruments import ByMeter, Callback, make
+from spanwise.log import DEBUG, WARNING, Log
 from spanwise.names import Metric
 
 __all__ = ["Servers", "servers_of"]
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 _TIMEOUT: Final = 1.0  # seconds for connecting, and for the answer: a server that needs more is in trouble
 _PATIENCE: Final = 0.1  # seconds that a collection waits for the answers; else it tells what came before
@@ -198,7 +198,7 @@ class Servers:
         server.refused = isinstance(error, refusals) and not isinstance(
             error, redis.exceptions.BusyLoadingError
         )
-        level = logging.WARNING if server.refused and not self._warned else logging.DEBUG
+        level = WARNING if server.refused and not self._warned else DEBUG
         self._warned = self._warned or server.refused
         _logger.log(
             level,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from time import monotonic
 from typing import Final
@@ -11,9 +10,11 @@ from opentelemetry.metrics import Counter
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
+from spanwise.log import Log
+
 __all__ = ["LINES", "WINDOW", "SlowStatements"]
 
-_logger = logging.getLogger("spanwise.instrumentors.slow_statements")
+_logger = Log("spanwise.instrumentors.slow_statements")
 
 WINDOW: Final = 60.0
 """Seconds in which a statement is logged once at most."""

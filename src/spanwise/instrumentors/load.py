@@ -7,7 +7,6 @@ importing the library on the application's behalf would cost start-up time and m
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -19,11 +18,12 @@ from typing import Any, NamedTuple
 
 from spanwise.instrumentors._imports import is_being_imported, when_imported
 from spanwise.instrumentors.table import INSTRUMENTORS, STABLE_ONLY, TRIGGERS
+from spanwise.log import Log
 from spanwise.settings import Settings
 
 __all__ = ["ALL", "Outcome", "load"]
 
-_logger = logging.getLogger("spanwise.instrumentors")
+_logger = Log("spanwise.instrumentors")
 
 GROUP = "opentelemetry_instrumentor"
 ALL = "*"

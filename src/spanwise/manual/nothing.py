@@ -55,9 +55,9 @@ def imported(module: str, name: str, *arguments: Any) -> Any:
     except Exception as error:  # an OpenTelemetry package of a version that does not fit, or half installed
         if not _told:
             _told = True
-            import logging
+            from spanwise.log import Log
 
-            logging.getLogger("spanwise").error("no manual telemetry: it cannot be imported: %r", error)
+            Log("spanwise").error("no manual telemetry: it cannot be imported: %r", error)
         return Nothing()
     made = _found["guarded"](f"make a {name}", function, *arguments)
     return Nothing() if made is None else made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 from opentelemetry.metrics import get_meter, get_meter_provider
@@ -11,6 +10,7 @@ from opentelemetry.trace import get_tracer
 from spanwise import names
 from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._failure import message_of, type_name
+from spanwise.log import Log
 from spanwise.manual.told import tell
 from spanwise.meters.controllers import ControllerMeter
 from spanwise.meters.locks import ForkLock
@@ -23,7 +23,7 @@ __all__ = ["Parts", "parts"]
 
 _API: Final = "opentelemetry.metrics"
 
-_logger = logging.getLogger("spanwise")
+_logger = Log("spanwise")
 
 
 class _ManualCalls(Calls):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, Final
 
+from spanwise.log import DEBUG, WARNING, Log
+
 __all__ = ["guarded", "is_amount", "shown", "suggestion", "tell", "text"]
 
-_logger = logging.getLogger("spanwise")
+_logger = Log("spanwise")
 
 # Texts that are remembered. Beyond, they are told at debug level: a text made of data must fill neither the
 # memory nor the log.
@@ -24,9 +25,9 @@ def tell(message: str) -> None:
     Args:
         message: names the thing, the place and what to do.
     """
-    level = logging.WARNING
+    level = WARNING
     if message in _told or len(_told) >= _MOST:
-        level = logging.DEBUG
+        level = DEBUG
     else:
         _told.add(message)
     _logger.log(level, "%s", message)

@@ -10,7 +10,6 @@ A forked process starts at zero.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Final
@@ -21,6 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
 from spanwise.instruments import make
+from spanwise.log import Log
 from spanwise.meters.tally import OTHER, Cell, Tally
 
 __all__ = [
@@ -44,7 +44,7 @@ __all__ = [
     "caches_of",
 ]
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 GET, SET, DELETE = "get", "set", "delete"
 # Of a get; of a set; of a delete; of each of them.

@@ -7,7 +7,6 @@ the states are those of https://martinfowler.com/bliki/CircuitBreaker.html
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any, Final
@@ -20,11 +19,12 @@ from opentelemetry.util.types import AttributeValue
 from spanwise import names
 from spanwise.context import get_context, is_suppressed
 from spanwise.instruments import make
+from spanwise.log import DEBUG, WARNING, Log
 from spanwise.meters.locks import ForkLock
 
 __all__ = ["CLOSED", "HALF_OPEN", "OPEN", "Breaker", "Circuits", "shared_circuits"]
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 CLOSED: Final = "closed"
 HALF_OPEN: Final = "half_open"
@@ -244,7 +244,7 @@ class Breaker:
         try:
             function(*arguments)
         except Exception as error:
-            level = logging.DEBUG if self._warned else logging.WARNING
+            level = DEBUG if self._warned else WARNING
             self._warned = True
             _logger.log(
                 level,

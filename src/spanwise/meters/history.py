@@ -15,19 +15,19 @@ a counter or a histogram, some 0.4 and 1 kB.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spanwise.labels import label_text
+from spanwise.log import Log
 from spanwise.meters.ring import Ring
 from spanwise.meters.total import Total
 
 __all__ = ["Growth", "History", "Watch"]
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 Watch = tuple[str, tuple[tuple[str, str], ...]]
 """A metric's name, and (attribute, value) pairs that must hold, compared as Prometheus has them: as text."""

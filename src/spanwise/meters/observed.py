@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from spanwise.log import Log
 from spanwise.meters import sdk_shape
 from spanwise.meters.series import MOST_SETS, OVERFLOW
 
 __all__ = ["limit_sets"]
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 # The SDK keeps an aggregation for each set that it was ever told. When it has so many, those of sets that are
 # gone are dropped.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,13 +10,14 @@ from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.util.types import Attributes
 
+from spanwise.log import Log
 from spanwise.meters import sdk_shape
 from spanwise.meters.observed import limit_sets
 from spanwise.meters.recording import Recording
 
 __all__ = ["MeterProvider"]
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 
 class MeterProvider(SdkMeterProvider):

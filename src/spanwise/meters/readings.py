@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections import deque
@@ -12,13 +11,14 @@ from typing import TypeVar
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from spanwise.instruments import make
+from spanwise.log import Log
 from spanwise.names import Metric
 
 __all__ = ["Rates", "observed", "remembered"]
 
 _T = TypeVar("_T")
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 # Seconds, from a clock that nobody sets. One name, so that tests can step it.
 _now = time.monotonic

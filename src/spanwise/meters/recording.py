@@ -8,7 +8,6 @@ into the SDK's own aggregations when a reader collects, in one step for many of 
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from bisect import bisect_left
@@ -20,11 +19,12 @@ from opentelemetry.metrics import UpDownCounter
 from opentelemetry.metrics import _Gauge as Gauge
 
 from spanwise.context import SPAN_KEY, get_context
+from spanwise.log import Log
 from spanwise.meters.series import MOST_SETS, OVERFLOW, Series, SeriesTable
 
 __all__ = ["Recording"]
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 # Amounts of one instrument that wait at most before the recording thread folds them itself: some 250 bytes
 # each, with what an exemplar needs. Shared among its series: few of them fold seldom, many often.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -10,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from spanwise.context import suppressed
+from spanwise.log import DEBUG, WARNING, Log
 from spanwise.meters.history import History
 from spanwise.threads import started
 
 __all__ = ["Sampler"]
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 # What is not needed for the first requests waits so long: making the meters takes a start 4 ms.
 _AFTER_START = 1.0
@@ -153,6 +153,6 @@ class Sampler:
         try:
             function(*arguments)
         except Exception as error:
-            level = logging.DEBUG if self._failed else logging.WARNING
+            level = DEBUG if self._failed else WARNING
             self._failed = True
             _logger.log(level, "could not %s: %r", doing, error)

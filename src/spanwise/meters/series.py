@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from spanwise import names
+from spanwise.log import Log
 from spanwise.meters import sdk_shape
 from spanwise.meters.sdk_shape import Candidate
 
@@ -23,7 +23,7 @@ OVERFLOW = {names.METRIC_OVERFLOW: True}
 """The attributes of all measurements beyond."""
 
 # The SDK's logger, so that filters that applications have for its messages go on working.
-_logger = logging.getLogger("opentelemetry.sdk.metrics._internal.instrument")
+_logger = Log("opentelemetry.sdk.metrics._internal.instrument")
 
 
 class Series:

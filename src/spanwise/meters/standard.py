@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry.metrics import MeterProvider
 
 from spanwise import names
+from spanwise.log import Log
 from spanwise.meters.history import History
 from spanwise.meters.sampler import Sampler
 from spanwise.meters.watched import WATCHED
 
 __all__ = ["observe", "sampler"]
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 
 def observe(provider: MeterProvider) -> None:

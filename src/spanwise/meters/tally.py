@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
+from spanwise.log import Log
 
 __all__ = ["OTHER", "Cell", "Tally"]
 
-_logger = logging.getLogger("spanwise.meters")
+_logger = Log("spanwise.meters")
 
 OTHER: Final = "_OTHER"
 """The name under which further caches are counted together."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Sequence
-from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import Event, EventBase
@@ -16,6 +15,7 @@ from opentelemetry.trace import Link, SpanContext
 from opentelemetry.util.types import AnyValue, Attributes
 
 from spanwise import names
+from spanwise.log import Log
 from spanwise.spans.faults import printable, told
 from spanwise.spans.limits import bounded
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ENDED", "SpanDetails"]
 
 # The SDK's logger and message, so that filters that applications have for them go on working.
-_logger = getLogger("opentelemetry.sdk.trace")
+_logger = Log("opentelemetry.sdk.trace")
 ENDED = "Tried calling %s on an ended span."
 
 

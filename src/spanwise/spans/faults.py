@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+from spanwise.log import DEBUG, WARNING, Log
 
 __all__ = ["failed", "printable", "told"]
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 _seen: set[tuple[str, str]] = set()
 # More kinds of failure than this in one process are one failure with many faces; the set stays small.
 _AT_MOST = 100
@@ -25,7 +25,7 @@ def failed(what: str, culprit: object, error: BaseException) -> None:
     if first:
         _seen.add((what, name))
     _logger.log(
-        logging.WARNING if first else logging.DEBUG,
+        WARNING if first else DEBUG,
         "%s of %s raised; the application goes on. Further ones are logged at debug level.",
         what,
         name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from logging import getLogger
 from typing import Any
 
 from opentelemetry.metrics import MeterProvider
@@ -18,13 +17,14 @@ from opentelemetry.trace import NoOpTracer
 from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import Attributes
 
+from spanwise.log import Log
 from spanwise.spans.processors import GuardedProcessors
 from spanwise.spans.tracer import Tracer
 from spanwise.spans.verdict import VerdictFunction
 
 __all__ = ["TracerProvider"]
 
-_logger = getLogger("opentelemetry.sdk.trace")
+_logger = Log("opentelemetry.sdk.trace")
 
 
 class TracerProvider(SdkTracerProvider):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Mapping
-from logging import getLogger
 from time import time_ns
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -28,6 +27,7 @@ from opentelemetry.util.types import AnyValue, Attributes
 
 from spanwise import names
 from spanwise.fixed import Fixed, FixedError
+from spanwise.log import Log
 from spanwise.spans.details import ENDED, SpanDetails
 from spanwise.spans.faults import failed, told
 from spanwise.spans.handover import UNSET, hand_over
@@ -40,7 +40,7 @@ from spanwise.spans.verdict import VerdictFunction
 __all__ = ["Span"]
 
 # The SDK's logger and messages, so that filters that applications have for them go on working.
-_logger = getLogger("opentelemetry.sdk.trace")
+_logger = Log("opentelemetry.sdk.trace")
 _claim = threading.Lock()  # taken on free-threaded builds only
 
 

@@ -1,0 +1,162 @@
+"""The one way in which spanwise logs: nothing that the application's logging does reaches the caller.
+
+The application owns the handlers, filters and formatters that a message passes. One that raises (a filter
+that reads ``flask.request`` outside of a request, say) would end one of our threads, or its exception would
+come out of a call of ours into the application. A leaf that imports next to nothing: every start passes here.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from spanwise.errors import ThresholdsErrors
+from spanwise.shown import printable
+
+TYPE_CHECKING = False  # typing itself takes a start-up longer than all else here
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["DEBUG", "ERROR", "INFO", "LONGEST", "OWN_THREADS", "WARNING", "Log"]
+
+LONGEST = 1_000
+"""Characters of one value in a message. A server's own text may be megabytes."""
+
+OWN_THREADS = "spanwise-"
+"""What the names of all threads of ours begin with."""
+
+DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40  # logging's own numbers, without its import
+_REST = 60.0  # seconds between two messages of `seldom` with the same text
+_MOST_SELDOM = 200  # texts that are remembered; more are one flood with many faces
+
+_handler_failed = False
+
+
+class Log:
+    """Logs under one name. None of its methods raises.
+
+    Text among the arguments is escaped and cut to :data:`LONGEST`, since most of it is somebody else's: a
+    server's answer with a newline in it would look like a line of the application's own.
+
+    Args:
+        name: the logger's name, which begins with ``spanwise``.
+    """
+
+    __slots__ = ("_clock", "_last", "_logger", "_name")
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._clock = clock
+        self._logger: Any = None
+        self._last: dict[
+            str, tuple[float, int]
+        ] = {}  # when it was last told, and how many were left out since
+
+    def debug(self, message: str, *arguments: object, exc_info: Any = None) -> None:
+        """What only somebody who looks for it wants to know."""
+        self._emit(DEBUG, message, arguments, exc_info)
+
+    def warning(self, message: str, *arguments: object, exc_info: Any = None) -> None:
+        """What costs telemetry, and what to do about it."""
+        self._emit(WARNING, message, arguments, exc_info)
+
+    def error(self, message: str, *arguments: object, exc_info: Any = None) -> None:
+        """What costs all telemetry of one kind."""
+        self._emit(ERROR, message, arguments, exc_info)
+
+    def exception(self, message: str, *arguments: object) -> None:
+        """A fault of ours, with the traceback of what is being handled."""
+        self._emit(ERROR, message, arguments, True)
+
+    def log(self, level: int, message: str, *arguments: object, exc_info: Any = None) -> None:
+        """The same with a level of :mod:`logging`."""
+        self._emit(level, message, arguments, exc_info)
+
+    def seldom(self, message: str, *arguments: object, exc_info: Any = None) -> None:
+        """A warning that may come a thousand times a second: once a minute, with how many were left out."""
+        now = self._clock()
+        until, left_out = self._last.get(message, (now, 0))
+        if now < until or (message not in self._last and len(self._last) >= _MOST_SELDOM):
+            if message in self._last:
+                self._last[message] = (until, left_out + 1)
+            return
+        self._last[message] = (now + _REST, 0)
+        if left_out:
+            message, arguments = message + " [%d more since the last such line]", (*arguments, left_out)
+        self._emit(WARNING, message, arguments, exc_info)
+
+    def _emit(self, level: int, message: str, arguments: tuple[object, ...], exc_info: Any) -> None:
+        try:
+            logger = self._logger
+            if logger is None:
+                import logging
+
+                logger = self._logger = logging.getLogger(self._name)
+            if logger.isEnabledFor(level):
+                arguments = tuple(map(_safe, arguments))
+                # 3: a formatter names the line that called `warning`, not one of this file.
+                logger.log(level, message, *arguments, exc_info=exc_info, stacklevel=3)
+        except Exception as error:
+            _tell_of(error, message, arguments)
+        except BaseException as error:
+            # A handler that ends the process (SystemExit) may do so on a thread of the application's.
+            if not _own_thread():
+                raise
+            _tell_of(error, message, arguments)
+
+
+class _Shown:
+    """What a formatter gets in place of a value that is no number: escaped, bounded, and never raising."""
+
+    __slots__ = ("_repr", "_str")
+
+    def __init__(self, value: object) -> None:
+        self._str, self._repr = _shown(value, str), _shown(value, repr)
+
+    def __str__(self) -> str:
+        return self._str
+
+    def __repr__(self) -> str:
+        return self._repr
+
+
+def _safe(value: object) -> object:
+    return value if value is None or isinstance(value, (int, float)) else _Shown(value)
+
+
+def _shown(value: object, as_text: Callable[[object], str]) -> str:
+    try:
+        text = as_text(value)
+        # An error of ours that holds several has a line for each.
+        return "\n".join(map(_cut, text.split("\n") if isinstance(value, ThresholdsErrors) else [text]))
+    except Exception:
+        return f"<{type(value).__name__} that cannot be shown>"
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST:
+        return printable(text)
+    return f"{printable(text[:LONGEST])}... [{len(text) - LONGEST} more characters]"
+
+
+def _own_thread() -> bool:
+    threading = sys.modules.get("threading")
+    return threading is not None and threading.current_thread().name.startswith(OWN_THREADS)
+
+
+def _tell_of(error: BaseException, message: str, arguments: tuple[object, ...]) -> None:
+    """The message on stderr instead; with the first, why."""
+    global _handler_failed
+    try:
+        text = message % arguments if arguments else message
+        if not _handler_failed:
+            _handler_failed = True
+            text += (
+                f"\nspanwise: the line above is here because a logging handler, filter or formatter of the"
+                f" application raised {_shown(error, repr)}; mend it to see such lines in the log"
+            )
+        print(f"spanwise: {text}", file=sys.stderr, flush=True)
+    except BaseException:  # stderr may be closed, or the application's own object
+        if not _own_thread() and not isinstance(sys.exc_info()[1], Exception):
+            raise
