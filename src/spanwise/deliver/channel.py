@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-from spanwise.deliver.otlp_http import Answer
+from spanwise.deliver.answer import Answer, Fate, Sender
 from spanwise.deliver.partial import rejected
 from spanwise.deliver.retry import Backoff
 from spanwise.deliver.source import WHAT, Load, Source
-from spanwise.encode.request import Piece
 from spanwise.log import Log
 
-__all__ = ["Channel", "Sender"]
+__all__ = ["Channel"]
 
 _logger = Log("spanwise.deliver")
-
-
-class Sender(Protocol):
-    """What a channel needs of a destination."""
-
-    def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
-        """Posts one request; never raises."""
-
-    def close(self) -> None:
-        """Drops the connection."""
 
 
 class Channel:
@@ -161,7 +150,7 @@ class Channel:
         started = time.perf_counter()
         answer = self._sender.send(load.body, timeout)
         account.seconds += time.perf_counter() - started
-        if not answer.delivered and answer.retry:
+        if answer.fate in (Fate.RETRY, Fate.RETRY_FEW):
             account.retried += 1
             wait = self._backoff.failed(answer.retry_after)
             self._not_before = time.monotonic() + wait

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from spanwise import names
+from spanwise.deliver.answer import Answer, Fate, fate_of_status
 from spanwise.encode.request import Piece
 from spanwise.errors import ConfigurationError
 
-__all__ = ["Answer", "Client", "Destination"]
+__all__ = ["Client", "Destination"]
 
 # Level 1 makes encoded spans 12 times smaller at 0.7 µs a span; higher levels cost more for no gain.
 GZIP_LEVEL = 1
@@ -49,25 +50,6 @@ class Destination:
     certificate: str | None = None
     client_certificate: str | None = None
     client_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one request.
-
-    Attributes:
-        delivered: the server took it (2xx).
-        retry: not taken, but the same bytes may be taken later.
-        reason: low-cardinality reason of a failure, for ``error.type``: a status code or an exception's name.
-        retry_after: seconds the server asked us to wait, or None.
-        body: the answer's body, for partial success.
-    """
-
-    delivered: bool
-    retry: bool = False
-    reason: str = ""
-    retry_after: float | None = None
-    body: bytes = b""
 
 
 class Client:
@@ -129,7 +111,7 @@ class Client:
                 return self._post(body, wait)
         except Exception as error:
             self.close()
-            return Answer(delivered=False, retry=True, reason=type(error).__name__)
+            return Answer(Fate.RETRY, reason=type(error).__name__)
 
     def close(self) -> None:
         """Closes the connection; the next :meth:`send` opens another."""
@@ -151,13 +133,9 @@ class Client:
             self.close()
         status = response.status
         if 200 <= status < 300:
-            return Answer(delivered=True, body=content)
+            return Answer(Fate.DELIVERED, body=content)
         return Answer(
-            delivered=False,
-            # The specification retries 429, 502, 503, 504. A redirect (never followed: it would carry
-            # the headers' secrets elsewhere) and any other 5xx are faults on the way, which pass.
-            # What is left, 4xx, is about our bytes: they would be refused again.
-            retry=status in (408, 429) or status >= 500 or 300 <= status < 400,
+            fate_of_status(status),
             reason=str(status),
             retry_after=_seconds(response.getheader("Retry-After")),
         )

@@ -12,12 +12,12 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from spanwise.deliver.account import Account
+from spanwise.deliver.answer import Answer, Fate
 from spanwise.deliver.channel import Channel
-from spanwise.deliver.otlp_http import Answer
 from spanwise.deliver.source import Queue
 from spanwise.encode.request import Piece
 
-TAKEN = Answer(delivered=True)
+TAKEN = Answer(Fate.DELIVERED)
 
 
 class Sender:
@@ -121,7 +121,7 @@ def test_partial_success_counts_the_refused(caplog: pytest.LogCaptureFixture) ->
     answer = ExportTraceServiceResponse()
     answer.partial_success.rejected_spans = 3
     answer.partial_success.error_message = "too old"
-    sender = Sender(Answer(delivered=True, body=answer.SerializeToString()))
+    sender = Sender(Answer(Fate.DELIVERED, body=answer.SerializeToString()))
     made = channel(sender)
     for number in range(10):
         made.offer(number)
@@ -133,14 +133,14 @@ def test_partial_success_counts_the_refused(caplog: pytest.LogCaptureFixture) ->
 def test_a_server_cannot_refuse_more_than_it_got() -> None:
     answer = ExportTraceServiceResponse()
     answer.partial_success.rejected_spans = 1_000
-    made = channel(Sender(Answer(delivered=True, body=answer.SerializeToString())))
+    made = channel(Sender(Answer(Fate.DELIVERED, body=answer.SerializeToString())))
     made.offer(1)
     made.drain(soon())
     assert (made.account.delivered, made.account.drops()) == (0, {"rejected": 1})
 
 
 def test_refused_bytes_are_dropped_with_their_reason_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    refused = Answer(delivered=False, reason="400")
+    refused = Answer(Fate.REFUSED, reason="400")
     sender = Sender(refused, refused)
     made = channel(sender, batch=2)
     for number in range(6):
@@ -152,7 +152,7 @@ def test_refused_bytes_are_dropped_with_their_reason_and_told_once(caplog: pytes
 
 def test_the_same_bytes_wait_and_are_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    down = Answer(delivered=False, retry=True, reason="503", retry_after=40.0)
+    down = Answer(Fate.RETRY, reason="503", retry_after=40.0)
     sender = Sender(down)
     made = channel(sender, batch=2)
     for number in range(3):
@@ -173,7 +173,7 @@ def test_the_same_bytes_wait_and_are_tried_again(caplog: pytest.LogCaptureFixtur
 
 
 def test_abandoned_items_are_counted_waiting_and_on_their_way() -> None:
-    made = channel(Sender(Answer(delivered=False, retry=True, reason="503")), batch=2)
+    made = channel(Sender(Answer(Fate.RETRY, reason="503")), batch=2)
     for number in range(5):
         made.offer(number)
     assert not made.drain(soon())
@@ -182,7 +182,7 @@ def test_abandoned_items_are_counted_waiting_and_on_their_way() -> None:
 
 
 def test_a_reset_channel_has_nothing_and_has_counted_nothing() -> None:
-    made = channel(Sender(Answer(delivered=False, retry=True, reason="503")), capacity=2, batch=1)
+    made = channel(Sender(Answer(Fate.RETRY, reason="503")), capacity=2, batch=1)
     for number in range(5):
         made.offer(number)
     made.step(time.monotonic())
@@ -207,7 +207,7 @@ def test_drops_may_be_counted_on_top_of_counting() -> None:
 
 
 def test_what_is_forgotten_is_neither_sent_nor_counted() -> None:
-    sender = Sender(Answer(delivered=False, retry=True))
+    sender = Sender(Answer(Fate.RETRY))
     made = channel(sender)
     for number in range(15):
         made.offer(number)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from spanwise.deliver.answer import Fate
 from spanwise.deliver.otlp_http import LONGEST_ANSWER, Client, Destination
 from spanwise.errors import ConfigurationError
 
@@ -118,32 +119,38 @@ def test_gzip_decodes_to_the_body(server: Server, client: Callable[..., Client])
 def test_a_redirect_is_not_followed_and_not_delivered(server: Server, client: Callable[..., Client]) -> None:
     server.status, server.extra = 307, {"Location": server.url + "/elsewhere"}
     answer = client(server.url).send((b"body",))
-    assert not answer.delivered
-    assert answer.retry
-    assert answer.reason == "307"
+    assert (answer.fate, answer.reason) == (Fate.RETRY_FEW, "307")
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("status", "retry"),
+    ("status", "fate"),
     [
-        (400, False),
-        (401, False),
-        (404, False),
-        (413, False),
-        (408, True),
-        (429, True),
-        (500, True),
-        (503, True),
+        (204, Fate.DELIVERED),
+        (400, Fate.MALFORMED),
+        (401, Fate.REFUSED),
+        (404, Fate.REFUSED),
+        (408, Fate.RETRY_FEW),
+        (413, Fate.TOO_LARGE),
+        (429, Fate.RETRY),
+        (499, Fate.REFUSED),
+        (500, Fate.RETRY_FEW),
+        (501, Fate.RETRY_FEW),
+        (502, Fate.RETRY),
+        (503, Fate.RETRY),
+        (504, Fate.RETRY),
+        (505, Fate.RETRY_FEW),
+        (700, Fate.RETRY_FEW),
     ],
 )
-def test_which_refusals_are_tried_again(
-    status: int, retry: bool, server: Server, client: Callable[..., Client]
+def test_what_is_done_after_each_status(
+    status: int, fate: Fate, server: Server, client: Callable[..., Client]
 ) -> None:
     server.status = status
     answer = client(server.url).send((b"body",))
-    assert not answer.delivered
-    assert (answer.retry, answer.reason, answer.retry_after) == (retry, str(status), None)
+    assert answer.fate is fate
+    assert answer.retry_after is None
+    assert answer.reason == ("" if answer.delivered else str(status))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +202,7 @@ def test_a_fresh_connection_that_fails_too_is_a_failure(
     assert sender.send((b"one",)).delivered
     server.hang_up = True
     answer = sender.send((b"two",))
-    assert (answer.delivered, answer.retry) == (False, True)
+    assert answer.fate is Fate.RETRY
     assert len(server.requests) == 3  # the kept connection, then one attempt on a fresh one
     server.hang_up = False
     assert sender.send((b"three",)).delivered
@@ -211,7 +218,7 @@ def test_a_server_that_closes_after_each_answer(server: Server, client: Callable
 def test_a_reset_connection_is_tried_again_later(server: Server, client: Callable[..., Client]) -> None:
     server.hang_up = True
     answer = client(server.url).send((b"body",))
-    assert (answer.delivered, answer.retry) == (False, True)
+    assert answer.fate is Fate.RETRY
     assert answer.reason in ("ConnectionResetError", "RemoteDisconnected")
     assert len(server.requests) == 1
 
@@ -220,7 +227,7 @@ def test_nobody_listens(client: Callable[..., Client]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: refused
         answer = client(f"http://127.0.0.1:{taken.getsockname()[1]}/v1/traces").send((b"body",))
-    assert (answer.delivered, answer.retry, answer.reason) == (False, True, "ConnectionRefusedError")
+    assert (answer.fate, answer.reason) == (Fate.RETRY, "ConnectionRefusedError")
 
 
 def test_a_server_that_never_answers_times_out(client: Callable[..., Client]) -> None:
@@ -228,7 +235,7 @@ def test_a_server_that_never_answers_times_out(client: Callable[..., Client]) ->
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         answer = client(f"http://127.0.0.1:{silent.getsockname()[1]}/").send((b"body",), timeout=0.1)
-    assert (answer.delivered, answer.retry, answer.reason) == (False, True, "TimeoutError")
+    assert (answer.fate, answer.reason) == (Fate.RETRY, "TimeoutError")
 
 
 def test_an_endless_answer_is_cut(server: Server, client: Callable[..., Client]) -> None:

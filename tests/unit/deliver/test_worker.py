@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from spanwise.deliver.account import Account
+from spanwise.deliver.answer import Answer, Fate
 from spanwise.deliver.channel import Channel
-from spanwise.deliver.otlp_http import Answer, Client, Destination
+from spanwise.deliver.otlp_http import Client, Destination
 from spanwise.deliver.source import Queue
 from spanwise.deliver.worker import Worker
 from spanwise.encode.request import Piece
@@ -25,7 +26,7 @@ class Recorder:
 
     def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
         self.order.append(f"{self.name}:{b''.join(body).decode()}")
-        return Answer(delivered=True)
+        return Answer(Fate.DELIVERED)
 
     def close(self) -> None:
         """Nothing is open."""
