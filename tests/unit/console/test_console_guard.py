@@ -102,6 +102,10 @@ def test_every_answer_has_the_security_headers(client: Any, path: str) -> None:
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
+    # A page that opened the console in a window has no hold on it, nor does one that embeds its answers.
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["cache-control"] == "no-store"
 
 
 def test_answers_are_not_sent_again_while_nothing_changes(client: Any, make: Any) -> None:

@@ -70,6 +70,38 @@ def test_full_batches_go_at_once_and_the_rest_after_its_delay() -> None:
     assert b",".join(sender.bodies) == encode(range(25))
 
 
+def test_an_application_that_goes_on_recording_causes_no_stream_of_tiny_requests() -> None:
+    """When a delay is over what waits goes in one request; what comes meanwhile has a delay of its own."""
+
+    class Meanwhile(Sender):
+        def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
+            if len(self.bodies) < 5:
+                made.offer("later")
+            return super().send(body, timeout)
+
+    sender = Meanwhile()
+    made = channel(sender)
+    made.offer("first")
+    made.step(time.monotonic() + 61)
+    assert sender.bodies == [b"first"]
+    assert made.waiting == 1
+
+
+def test_a_server_that_asks_for_a_day_is_asked_again_after_five_minutes() -> None:
+    sender = Sender(Answer(delivered=False, retry=True, reason="503", retry_after=86_400.0))
+    made = channel(sender, batch=1)
+    made.offer("item")
+    before = time.monotonic()
+    made.step(before)
+    after = time.monotonic()
+    assert made.due(before) >= 300
+    assert made.due(after) <= 300
+    made.step(before + 299)
+    assert len(sender.bodies) == 1
+    made.step(after + 301)
+    assert sender.bodies == [b"item"] * 2
+
+
 def test_drops_are_counted_exactly_under_many_threads() -> None:
     sender = Sender()
     made = channel(sender, capacity=500, batch=50)

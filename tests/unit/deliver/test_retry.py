@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,13 @@ def test_what_the_server_asks_for_is_honoured_up_to_a_bound(asked: float, failur
     wait = backoff.failed(asked)
     assert wait >= min(asked, LONGEST_RETRY_AFTER)
     assert wait <= max(LONGEST_WAIT, LONGEST_RETRY_AFTER)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"), [(299.0, 299.0), (300.0, 300.0), (301.0, 300.0), (86_400.0, 300.0)]
+)
+def test_a_server_can_ask_for_five_minutes_and_no_more(asked: float, waits: float) -> None:
+    assert Backoff().failed(asked) == waits
 
 
 def test_success_starts_over() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -607,6 +608,26 @@ def test_one_of_two_adopts(tmp_path: Path) -> None:
     for source in sources:
         source.adopt()
     assert sorted(len(_adopted(source)) for source in sources) == [0, 1000 - sent]
+
+
+def test_what_another_sent_while_its_file_was_being_opened_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is granted then: the other one has let go of it, and removed the file."""
+    sent = killed(tmp_path)
+    first, second, lock = segment(tmp_path), segment(tmp_path), fcntl.flock
+    others: list[tuple[str, str]] = []
+
+    def flock(handle: int, operation: int) -> None:
+        monkeypatch.undo()
+        first.adopt()
+        others.extend(_adopted(first))
+        lock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    second.adopt()
+    assert len(others) == 1000 - sent
+    assert _adopted(second) == []
 
 
 def test_a_live_process_and_another_destination_are_left_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from spanwise.encode import memo as memo_module
 from spanwise.encode.attributes import any_value
-from spanwise.encode.memo import MAX_INSERTIONS, Memo, Texts
+from spanwise.encode.memo import MARKS, MAX_INSERTIONS, Memo, Texts
 from spanwise.encode.memo_values import MAX_TEXT, MAX_VALUES, TextValues
 from spanwise.encode.pairs import key_field, pair
 
@@ -140,6 +140,20 @@ def test_after_being_emptied_it_fills_again(memo: Memo) -> None:
     encode(memo, "method", "GET")
     encode(memo, "method", "GET")
     assert encode(memo, "method", "GET") is encode(memo, "method", "GET")
+
+
+@pytest.mark.parametrize(("between", "kept"), [(MARKS - 2, True), (MARKS, False)])
+def test_a_value_that_comes_again_after_too_many_new_ones_is_new(
+    memo: Memo, between: int, kept: bool
+) -> None:
+    """Marks of what was met once are bounded: without a limit each user's id would leave one for ever."""
+    texts = Texts(memo, b"\x2a")
+    _ = texts["again"]
+    for number in range(between):
+        _ = texts[f"user-{number}"]
+    assert len(memo) == 0
+    _ = texts["again"]
+    assert len(memo) == (1 if kept else 0)
 
 
 def test_long_text_and_large_integers_are_not_kept(memo: Memo) -> None:

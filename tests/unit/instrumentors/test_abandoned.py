@@ -181,6 +181,32 @@ def test_it_ends_when_it_was_dropped_and_not_when_that_is_told(telemetry: Teleme
     assert dropped.end_time <= behind.span.start_time  # type: ignore[attr-defined]
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The calls' monotonic clock: what stands in the list."""
+    now = [1_000]
+    monkeypatch.setattr("spanwise.instrumentors._call.perf_counter_ns", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["measured", "duration known"])
+def test_what_passes_before_a_dropped_call_is_told_does_not_count(
+    telemetry: Telemetry, clock: list[int], known: bool
+) -> None:
+    call = Calls("test", telemetry.provider.get_tracer("test")).start("dropped")
+    if known:
+        clock[0] += 100
+        call.over(40)
+    clock[0] += 500
+    call.fail(GeneratorExit())
+    clock[0] += 7_000
+    call.fail(GeneratorExit())  # a second finalizer: the first one said when
+    clock[0] += 80_000
+    end_abandoned()
+    (span,) = telemetry.spans
+    assert span.end_time - span.start_time == (40 if known else 500)
+
+
 def test_what_fails_is_no_reason_to_leave_the_rest() -> None:
     done = []
     later(lambda: 1 / 0)

@@ -247,6 +247,43 @@ def test_an_amount_that_cannot_be_used_costs_itself_alone(
     assert len(caplog.records) == 2
 
 
+def points(program: Program, name: str) -> dict[str, float]:
+    """An instrument's values, by their attributes as text."""
+    (scope,) = program.reader.get_metrics_data().resource_metrics[0].scope_metrics
+    (metric,) = [each for each in scope.metrics if each.name == name]
+    return {in_order(point.attributes): point.value for point in metric.data.data_points}
+
+
+def test_equal_values_under_other_keys_are_another_series(ours: Program) -> None:
+    """A known set is found by its values alone: only the comparison of keys tells these apart."""
+    add = ours.instruments["add"]
+    for number in range(3):
+        add(1, {"route": "x"})
+        add(10, {"user": "x"})
+        add(100, {"a": "x", "b": "y"})
+        add(1000, {"b": "x", "a": "y"})
+        add(10_000 * number, {"a": "x", "c": "y"})
+    assert points(ours, "c") == {
+        in_order({"route": "x"}): 3,
+        in_order({"user": "x"}): 30,
+        in_order({"a": "x", "b": "y"}): 300,
+        in_order({"a": "y", "b": "x"}): 3000,
+        in_order({"a": "x", "c": "y"}): 30_000,
+    }
+
+
+def test_of_a_gauge_the_last_measurement_counts(ours: Program) -> None:
+    """Also where that goes the SDK's way, past older ones that wait: as a set in another order does."""
+    level = ours.instruments["set"]
+    for number in range(5):
+        level(number, {"a": "x", "b": "y"})
+    level(7, {"b": "y", "a": "x"})
+    assert points(ours, "g") == {in_order({"a": "x", "b": "y"}): 7}
+    level(9, {"b": "y", "a": "x"})
+    level(8, {"a": "x", "b": "y"})
+    assert points(ours, "g") == {in_order({"a": "x", "b": "y"}): 8}
+
+
 def test_a_reader_that_is_added_later_gets_what_comes_later(ours: Program) -> None:
     add = ours.instruments["add"]
     for _ in range(3):

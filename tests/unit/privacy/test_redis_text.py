@@ -36,6 +36,23 @@ def test_a_command(command: object, arguments: int, name: str, text: str) -> Non
     assert (found.name, found.text) == (name, text)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ACL SETUSER", "CLIENT KILL", "CLUSTER SETSLOT", "COMMAND INFO", "CONFIG SET", "DEBUG OBJECT"),
+        *("FUNCTION DELETE", "FUNCTION LOAD", "FUNCTION RESTORE", "LATENCY GRAPH", "MEMORY USAGE"),
+        *("MODULE LOAD", "OBJECT ENCODING", "PUBSUB NUMSUB", "SCRIPT EXISTS", "SENTINEL MASTER"),
+        *("SLOWLOG GET", "XGROUP CREATE", "XINFO STREAM"),
+    ],
+)
+def test_a_subcommand_belongs_to_the_name(name: str) -> None:
+    """Those that take arguments, of each container in Redis' list of commands."""
+    for written in (name, name.lower(), name.encode()):
+        found = describe(written, 2)
+        assert found.text == f"{found.name} ? ?"
+        assert found.name.upper() == name
+
+
 def test_a_long_command_is_cut() -> None:
     assert describe("MSET", 5).text == "MSET ? ? ? ? ?"
     cut = describe("MSET", 1_000_000).text

@@ -148,6 +148,27 @@ def test_processors_get_the_calls_that_they_have_methods_for() -> None:
     assert len(exporter.get_finished_spans()) == 4
 
 
+class OnlyEnds(SpanProcessor):
+    def on_end(self, span: Any) -> None:
+        """Has nothing to do when a span starts, nor just before its end."""
+
+
+@pytest.mark.parametrize("kind", [sdk.TracerProvider, TracerProvider])
+@pytest.mark.parametrize("how", ["added", "put in its place"])
+def test_a_processor_that_comes_while_a_span_runs_sees_its_end(kind: Any, how: str) -> None:
+    provider = kind(resource=Resource({}), shutdown_on_exit=False)
+    provider.add_span_processor(OnlyEnds())
+    tracer = provider.get_tracer("t")
+    tracer.start_span("before").end()  # the list was looked at: nobody has anything to do before an end
+    span, late = tracer.start_span("running"), Following()
+    if how == "added":
+        provider.add_span_processor(late)
+    else:
+        provider._active_span_processor._span_processors = (late,)
+    span.end()
+    assert late.calls == ["ending", "end"]
+
+
 def test_a_span_that_is_no_longer_than_the_floor_is_not_asked_about() -> None:
     asked: list[int] = []
 
