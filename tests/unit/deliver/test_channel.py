@@ -88,7 +88,7 @@ def test_an_application_that_goes_on_recording_causes_no_stream_of_tiny_requests
 
 
 def test_a_server_that_asks_for_a_day_is_asked_again_after_five_minutes() -> None:
-    sender = Sender(Answer(delivered=False, retry=True, reason="503", retry_after=86_400.0))
+    sender = Sender(Answer(Fate.RETRY, reason="503", retry_after=86_400.0))
     made = channel(sender, batch=1)
     made.offer("item")
     before = time.monotonic()
