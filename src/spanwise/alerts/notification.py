@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from spanwise.shown import figure
+
 __all__ = ["Notification", "Series"]
 
 # How the semantic conventions call a share: https://opentelemetry.io/docs/specs/semconv/general/naming/
@@ -78,17 +80,17 @@ class Notification:
         JSON has no infinity: a ratio of something to nothing is None.
         """
         found = asdict(self)
-        for figure in (found, *found["series"], *found["ended"]):
-            figure["value"] = figure["value"] if math.isfinite(figure["value"]) else None
+        for each in (found, *found["series"], *found["ended"]):
+            each["value"] = each["value"] if math.isfinite(each["value"]) else None
         return {"summary": self.summary, **found}
 
     def figure_text(self, value: float) -> str:
         """A figure with its unit, for people."""
         if self._is_share:
-            return f"{value * 100:.4g} %"
+            return f"{figure(value * 100, 4)} %"
         if self.unit == "By" and abs(value) >= 1e6:
-            return f"{value / 1e6:.6g} MB"
-        said = f"{value:.6g}"
+            return f"{figure(value / 1e6)} MB"
+        said = figure(value)
         return said if self.unit in ("", "1") or self.unit.startswith("{") else f"{said} {self.unit}"
 
     @property

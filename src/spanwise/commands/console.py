@@ -10,7 +10,14 @@ from types import FrameType
 
 import click
 
-from spanwise.console.server import DEFAULT_DATABASE, DEFAULT_HOST, DEFAULT_PORT, NO_TOKEN, start
+from spanwise.console.server import (
+    DEFAULT_DATABASE,
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    NO_TOKEN,
+    TOKEN_SHAPE,
+    start,
+)
 from spanwise.errors import SpanwiseError
 
 __all__ = ["console"]
@@ -32,7 +39,7 @@ __all__ = ["console"]
     type=click.Path(dir_okay=False, path_type=Path),
     help="DuckDB file that keeps what arrives; ':memory:' keeps nothing.",
 )
-@click.option("--token", help="What opens the page. [default: a random one, printed]")
+@click.option("--token", help=f"What opens the page: {TOKEN_SHAPE}. [default: a random one, printed]")
 @click.option("--no-token", is_flag=True, help="Let everyone on this machine read.")
 def console(host: str, port: int, database: Path, token: str | None, no_token: bool) -> None:
     """Receive traces, metrics and logs on this machine and show them in the browser.

@@ -41,8 +41,8 @@ __all__ = ["generate"]
 def generate(thresholds: Path | None, profile: str | None, out: Path, check: bool) -> None:
     """Write the files of Collector, Prometheus, Alertmanager and Grafana from the thresholds file.
 
-    A file that needs an extra which is not installed is left as it is, and named; --check cannot tell then
-    whether it is stale, and exits 2.
+    A file that needs an extra which is not installed is left as it is, and named; where there is one,
+    --check cannot tell whether it is stale, and exits 2.
     """
     thresholds, profile = chosen(thresholds, profile)
     rules = lower(load(thresholds, profile))
@@ -53,7 +53,8 @@ def generate(thresholds: Path | None, profile: str | None, out: Path, check: boo
             text = render(rules)
         except MissingExtraError as error:
             click.echo(f"left out: {path}: {error}", err=True)
-            lacking = True
+            # What is not there is not stale: it is what `generate` itself leaves here.
+            lacking = lacking or _read(path) is not None
             continue
         before = _read(path)
         if before == text:

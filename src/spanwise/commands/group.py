@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-__all__ = ["COMMANDS", "cli"]
+__all__ = ["COMMANDS", "Suggesting", "cli"]
 
 # Name -> module:attribute. Imported on use: one command must not wait for another's libraries.
 COMMANDS: dict[str, str] = {
@@ -20,7 +20,26 @@ COMMANDS: dict[str, str] = {
 }
 
 
-class _Lazy(click.Group):
+class Suggesting(click.Group):
+    """A group that names the nearest command for one that it does not have. click does so from 8.4 on."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments begin with. Raises UsageError where there is none."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(name.lower(), self.list_commands(ctx), n=1)
+            hint = (
+                f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(self.list_commands(ctx))}."
+            )
+            ctx.fail(f"No such command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+
+class _Lazy(Suggesting):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import click
 
 from spanwise.console.server import DEFAULT_HOST, DEFAULT_PORT
 from spanwise.errors import MissingExtraError, SpanwiseError
+from spanwise.shown import figure
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["plugins"]
 
 _SECONDS: Final = 30.0
 _ABSENT: Final = object()
+_NAMES: Final = ("service", "project", "plugin")
+_TITLES: Final = ("calls", "errors", "mean", "max", "load", "memory")
+_WIDEST: Final = 10_000  # columns; no terminal has more
 _NUMBER: Final = (int, float, type(None))
 _FIELDS: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("service", "project", "plugin"), (str,)),
@@ -114,25 +122,47 @@ def _is_line(line: object) -> bool:
 
 def _show(lines: list[dict[str, Any]]) -> None:
     from rich.console import Console
+
+    console = Console()
+    shared = [name for name in _NAMES[:-1] if len({line[name] for line in lines}) == 1]
+    for aside, narrow in (([], False), (shared, True)):
+        table = _table(lines, [name for name in _NAMES if name not in aside], narrow=narrow)
+        # As wide as it wants to be: rich itself would cut what is too long, names first.
+        if console.measure(table, options=console.options.update(width=_WIDEST)).maximum <= console.width:
+            for name in aside:
+                click.echo(f"{name} {_printable(lines[0][name])}")
+            console.print(table)
+            return
+    for line in lines:
+        click.echo(
+            f"{_printable(line['plugin'])}  ({_printable(line['project'])}, {_printable(line['service'])})"
+        )
+        figures = zip(_TITLES, _figures(line), strict=True)
+        click.echo("    " + "  ".join(f"{title} {text}" for title, text in figures))
+
+
+def _table(lines: list[dict[str, Any]], names: Sequence[str], *, narrow: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(header_style="bold")
-    for title in ("service", "project", "plugin"):
-        table.add_column(title)
-    for title in ("calls", "errors", "mean", "max", "load", "memory"):
+    table = Table(header_style="bold", box=None, pad_edge=False) if narrow else Table(header_style="bold")
+    for title in names:
+        table.add_column(title, no_wrap=True)
+    for title in _TITLES:
         table.add_column(title, justify="right", no_wrap=True)
     for line in lines:
-        errors = Text(str(line["errors"]), style="red" if line["errors"] else "")
-        table.add_row(
-            # Neither as markup nor as what moves a terminal's cursor: names are data.
-            *(Text(_printable(line[name])) for name in ("service", "project", "plugin")),
-            str(line["calls"]),
-            errors,
-            *(_duration(line[name]) for name in ("mean_ms", "max_ms", "load_ms")),
-            _size(line["memory_bytes"]),
-        )
-    Console().print(table)
+        calls, errors, *others = _figures(line)
+        style = "red" if line["errors"] else ""
+        # Neither as markup nor as what moves a terminal's cursor: names are data.
+        texts = (Text(_printable(line[name])) for name in names)
+        table.add_row(*texts, calls, Text(errors, style=style), *others)
+    return table
+
+
+def _figures(line: dict[str, Any]) -> tuple[str, ...]:
+    """What :data:`_TITLES` are the titles of."""
+    durations = (_duration(line[name]) for name in ("mean_ms", "max_ms", "load_ms"))
+    return (str(line["calls"]), str(line["errors"]), *durations, _size(line["memory_bytes"]))
 
 
 def _printable(name: str) -> str:
@@ -142,7 +172,7 @@ def _printable(name: str) -> str:
 def _duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "–"
-    return f"{milliseconds / 1e3:.2f} s" if milliseconds >= 1_000 else f"{milliseconds:.3g} ms"
+    return f"{milliseconds / 1e3:.2f} s" if milliseconds >= 1_000 else f"{figure(milliseconds, 3)} ms"
 
 
 def _size(count: int | None) -> str:

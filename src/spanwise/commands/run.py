@@ -12,7 +12,8 @@ __all__ = ["run"]
 
 
 @click.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    # What follows the program is the program's own; before it, an option that is not ours is a mistake.
+    context_settings={"allow_interspersed_args": False},
     # Each a paragraph of its own: click would break the lines in the middle of a command.
     epilog="Examples:\n\n"
     "spanwise run python app.py\n\nspanwise run -m package\n\nspanwise run gunicorn app:app",

@@ -9,8 +9,9 @@ import click
 
 from spanwise import sources
 from spanwise.commands.chosen import PROFILE_HELP, THRESHOLDS_HELP, chosen
+from spanwise.commands.group import Suggesting
 from spanwise.commands.replay import replay
-from spanwise.errors import ThresholdsError
+from spanwise.errors import ConfigurationError, ThresholdsError
 from spanwise.shown import printable
 from spanwise.thresholds.load import load
 from spanwise.thresholds.model import Entry
@@ -20,7 +21,7 @@ __all__ = ["thresholds"]
 _PROFILE = click.option("--profile", help="A profile, over the file's own.")
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def thresholds() -> None:
     """Check a thresholds file; show what holds; write its schema; replay recorded traces."""
 
@@ -29,10 +30,19 @@ thresholds.add_command(replay)
 
 
 @thresholds.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @_PROFILE
-def check(file: Path, profile: str | None) -> None:
-    """Check FILE: exit 0 if it can be used, else 2 with file, line and column of each mistake."""
+def check(file: Path | None, profile: str | None) -> None:
+    """Check FILE: exit 0 if it can be used, else 2 with file, line and column of each mistake.
+
+    Without FILE: that of SPANWISE_THRESHOLDS, else ./thresholds.yaml, by the profile that holds then.
+    """
+    if file is None:
+        file, profile = chosen(None, profile)
+    if file is None:
+        raise ConfigurationError(
+            "there is no thresholds.yaml", where=str(Path.cwd()), fix="Name the file that is to be checked"
+        )
     found = load(file, profile)
     problems = sources.load({}, {}, found.settings).problems
     if problems:

@@ -40,6 +40,8 @@ _GRACE_SECONDS: Final = 3
 _TOKEN_BYTES: Final = 16
 # What fits into an address and a cookie without quoting, and is too long to guess.
 _TOKEN_SHAPE: Final = re.compile(r"[A-Za-z0-9._~-]{16,200}")
+#: The same in words, for messages and help.
+TOKEN_SHAPE: Final = "16 to 200 letters, digits, '-', '_', '.' or '~'"
 
 
 class RunningConsole:
@@ -173,7 +175,7 @@ def start(
         raise ConfigurationError(
             "The token cannot be used",
             where="--token",
-            fix="Use 16 to 200 letters, digits, '-', '_', '.' or '~', or leave it out for a random one.",
+            fix=f"Use {TOKEN_SHAPE}, or leave it out for a random one.",
         )
     listener = _listen(host, port)
     try:

@@ -19,6 +19,7 @@ from spanwise.manual.told import guarded, is_amount, shown, tell, text
 from spanwise.meters.locks import ForkLock
 from spanwise.meters.memory import MEGABYTE, Crossing
 from spanwise.meters.resident import resident_bytes
+from spanwise.shown import figure
 
 __all__ = ["MemoryPressure", "Reaction"]
 
@@ -133,7 +134,7 @@ class Reaction:
             if not is_amount(value) or not value:
                 raise ValueError(f"{name} is {shown(value)}: give megabytes, above 0")
         if below > limit_mb:
-            raise ValueError(f"falls_below_mb ({below:g}) is above limit_mb ({limit_mb:g})")
+            raise ValueError(f"falls_below_mb ({figure(below)}) is above limit_mb ({figure(limit_mb)})")
         if falls_below_mb is None:
             below *= _FALLS_BELOW
         self._crossing = Crossing(limit_mb * MEGABYTE, below * MEGABYTE)

@@ -16,6 +16,7 @@ from spanwise.rules.model import (
     SpanRule,
     Trigger,
 )
+from spanwise.shown import figure
 from spanwise.thresholds.model import Thresholds
 from spanwise.thresholds.units import duration_text
 
@@ -39,7 +40,7 @@ def describe(thresholds: Thresholds) -> list[str]:
         elif isinstance(rule, MetricRule):
             lines.append(f"{rule.name}: {rule.severity} when {_figure(rule)} > {_limit(rule)}{_when(rule)}")
         elif isinstance(rule, Objective):
-            share = f"{rule.good * 100:.10g} % of the spans of {rule.rule}"
+            share = f"{figure(rule.good * 100, 10)} % of the spans of {rule.rule}"
             lines.append(f"{rule.name}: {share} good or acceptable over {duration_text(rule.window)}")
         elif isinstance(rule, Trigger):
             own = rule.rule
@@ -50,7 +51,7 @@ def describe(thresholds: Thresholds) -> list[str]:
             lines.append(f"alerts: told to {told}, {again}")
         elif isinstance(rule, Sampling):
             kept = ", ".join(rule.keep) or "nothing in particular"
-            lines.append(f"sampling: keeps {kept}, and {rule.baseline:g} % of the rest")
+            lines.append(f"sampling: keeps {kept}, and {figure(rule.baseline)} % of the rest")
         else:
             lines.append(
                 f"history: {rule.samples} samples of the metrics, one every {duration_text(rule.interval)}"
@@ -83,7 +84,7 @@ def _figure(rule: MetricRule) -> str:
     if rule.of is not None:
         return f"{_series(rule.series)} / {_series(rule.of)}"
     if rule.quantile is not None:
-        return f"p{rule.quantile * 100:g} of {_series(rule.series)}"
+        return f"p{figure(rule.quantile * 100)} of {_series(rule.series)}"
     return _series(rule.series)
 
 
@@ -101,12 +102,12 @@ def amount(rule: MetricRule, value: float) -> str:
     if not math.isfinite(value):
         return str(value)
     if rule.of is not None or rule.series.unit == "1":
-        return f"{value * 100:.4g} %"
+        return f"{figure(value * 100, 4)} %"
     if rule.series.unit == "s":
         return duration_text(round(value * 1e9))
     if rule.series.unit == "By" and value >= 1e6:
-        return f"{value / 1e6:.6g} MB"
-    return f"{value:.6g}"
+        return f"{figure(value / 1e6)} MB"
+    return figure(value)
 
 
 def _when(rule: MetricRule) -> str:

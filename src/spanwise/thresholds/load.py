@@ -16,13 +16,12 @@ from spanwise.thresholds import sections
 from spanwise.thresholds.describe import describe, summary
 from spanwise.thresholds.document import MAX_CHARACTERS, Node, parse, suggestion
 from spanwise.thresholds.merged import Merged, known_keys
-from spanwise.thresholds.model import Thresholds
+from spanwise.thresholds.model import SHIPPED, Thresholds
 from spanwise.thresholds.problems import Problems
 
 __all__ = ["describe", "load", "lower", "read", "summary"]
 
 VERSION = "1"
-SHIPPED = "defaults.yaml"
 
 
 def load(path: Path | None = None, profile: str | None = None) -> Thresholds:

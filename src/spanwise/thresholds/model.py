@@ -10,7 +10,10 @@ from spanwise.errors import ThresholdsError
 from spanwise.rules.model import Rule
 from spanwise.thresholds.document import Node
 
-__all__ = ["Entry", "Field", "Kind", "Thresholds"]
+__all__ = ["SHIPPED", "Entry", "Field", "Kind", "Thresholds"]
+
+SHIPPED = "defaults.yaml"
+"""The shipped defaults' file, as places name it."""
 
 
 class Field(NamedTuple):
@@ -53,6 +56,11 @@ class Entry:
     def error(self, key: str, what: str, fix: str = "") -> ThresholdsError:
         """An error about one of its values, at the place where that was written."""
         return ThresholdsError(f"{self.name}: {what}", where=self.places.get(key, self.place), fix=fix)
+
+    def said(self, key: str) -> str:
+        """A field with its value as it was written, and whether that is a shipped one, for messages."""
+        default = ", the shipped default" if self.places[key].startswith(f"{SHIPPED}:") else ""
+        return f"{key} ({self.written[key]}{default})"
 
 
 class Kind(NamedTuple):

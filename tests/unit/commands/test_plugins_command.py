@@ -66,10 +66,14 @@ def console(tmp_path: Path) -> Iterator[RunningConsole]:
         yield running
 
 
+def printed(*arguments: str, columns: int = 200) -> str:
+    runner = CliRunner(env={"COLUMNS": str(columns)})
+    return runner.invoke(plugins, arguments, catch_exceptions=False).output
+
+
 def told(*arguments: str) -> list[list[str]]:
     """The table's cells, row by row."""
-    runner = CliRunner(env={"COLUMNS": "200"})
-    output = runner.invoke(plugins, arguments, catch_exceptions=False).output
+    output = printed(*arguments)
     rows = [line.strip("│").split("│") for line in output.splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in row] for row in rows] or [[output]]
 
@@ -156,6 +160,29 @@ def test_an_answer_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch, b
     answering(monkeypatch, body)
     with pytest.raises(SpanwiseError, match="no console of this version: it answered 200, and not with"):
         told("--console", "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 120])
+@pytest.mark.parametrize("services", [("x", "x"), ("front", "back")])
+def test_no_name_and_no_figure_is_cut_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: int, services: tuple[str, str]
+) -> None:
+    long = ["recommendations", "acme_recommendations_for_customers_who_came_back_after_a_while"]
+    lines = [
+        {**LINE, "plugin": plugin, "service": service, "calls": 123_456_789, "max_ms": 999.9}
+        for plugin, service in zip(long, services, strict=True)
+    ]
+    for shown in (lines, lines[:1]):
+        answering(monkeypatch, {"plugins": shown})
+        output = printed("--console", "http://127.0.0.1:9", columns=columns)
+        for line in shown:
+            assert line["plugin"] in output
+            assert line["service"] in output
+        assert output.count("123456789") == output.count("1000 ms") == len(shown)
+    # The case it was made for: one service, its plugins under one another, in the width of old.
+    if columns == 80:
+        assert output.splitlines()[0] == f"service {services[0]}"
+        assert output.splitlines()[2].split()[0] == "plugin"
 
 
 def test_names_do_not_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

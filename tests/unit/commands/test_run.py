@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from spanwise.commands.execute import BOOTSTRAP, command_line, environment
+from spanwise.commands.group import cli
 
 
 def test_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +73,22 @@ def test_options_become_variables(tmp_path: Path) -> None:
     code = "import os; print(os.environ['OTEL_SERVICE_NAME'], os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'])"
     done = run("--service", "s", "--endpoint", "http://x", sys.executable, "-c", code, folder=tmp_path)
     assert done.stdout.split() == ["s", "http://x"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--servce", "s", "python"), "No such option '--servce'. Did you mean '--service'?"),
+        (("run", "--report", "-x", "python"), "No such option '-x'"),
+        (("rnu", "python"), "No such command 'rnu'. Did you mean 'run'?"),
+        (("consle",), "No such command 'consle'. Did you mean 'console'?"),
+        (("zzz",), "No such command 'zzz'. There are run, demo, console"),
+    ],
+)
+def test_what_is_misspelt_is_told_the_nearest(arguments: tuple[str, ...], said: str) -> None:
+    found = CliRunner().invoke(cli, arguments)
+    assert found.exit_code == 2
+    assert said.replace("'-", "").replace("'", "") in found.output.replace("'-", "").replace("'", "")
 
 
 @pytest.mark.parametrize("options", [(), ("--service", "s")])

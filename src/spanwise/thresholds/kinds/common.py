@@ -144,6 +144,9 @@ def limits(entry: Entry, unit: str) -> Iterator[tuple[Severity, float]]:
         raise entry.error("", "none of info, warning and critical is given", "Add one, or remove the entry")
     for worse, milder in pairwise(found):
         if found[milder] > found[worse]:
-            said = f"{milder} ({found[milder]:g}) is above {worse} ({found[worse]:g}), both in {unit!r}"
-            raise entry.error("", said)
+            raise entry.error(
+                "",
+                f"{entry.said(milder)} is above {entry.said(worse)}",
+                f"Give {milder} a lower limit, or {worse} a higher one",
+            )
     yield from found.items()

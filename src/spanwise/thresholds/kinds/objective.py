@@ -49,7 +49,7 @@ def _lower(entry: Entry) -> tuple[Objective, ...]:
     budget = 1 - Decimal(repr(good))
     if not 0 < budget < 1:
         raise entry.error(
-            "good", f"{good * 100:g} % leaves nothing to decide", "Give a share between 0 % and 100 %"
+            "good", f"{entry.written['good']} leaves nothing to decide", "Give a share between 0 % and 100 %"
         )
     if period < _DAY:
         raise entry.error("over", "an objective is about a day at least", "Write it as 30d")

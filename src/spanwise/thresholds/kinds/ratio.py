@@ -36,7 +36,7 @@ def _lower(entry: Entry) -> tuple[MetricRule, ...]:
         said = entry.values.get(key)
         if said is not None and said.number > 1 and not said.unit:
             raise entry.error(
-                key, f"{said.number:g} is more than the whole", f"Did you mean {said.number:g}%?"
+                key, f"{entry.written[key]} is more than the whole", f"Did you mean {entry.written[key]}%?"
             )
     found = []
     for severity, limit in limits(entry, "1"):

@@ -79,8 +79,8 @@ def _lower(entry: Entry) -> tuple[SpanRule, ...]:
         )
     good, acceptable, poor = (entry.values[key] for key in ("good", "acceptable", "poor"))
     if not good < acceptable < poor:
-        edges = ", ".join(units.duration_text(edge) for edge in (good, acceptable, poor))
-        raise entry.error("", f"good, acceptable and poor must rise, and are {edges}")
+        edges = ", ".join(map(entry.said, ("good", "acceptable", "poor")))
+        raise entry.error("", f"what is good, acceptable and poor must rise: {edges}")
     return (SpanRule(entry.name, entry.values["match"], good, acceptable, poor),)
 
 

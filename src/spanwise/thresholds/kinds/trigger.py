@@ -36,7 +36,7 @@ def _relate(entry: Entry, rules: Sequence[Rule]) -> tuple[Trigger, ...]:
         ratio = rule.form == "ratio"
         own["limit"] = limit_in(entry, "limit", rule.unit)
         if ratio and own["limit"] > 1:
-            raise entry.error("limit", f"{own['limit']:g} is more than the whole", "Write it as 20%")
+            raise entry.error("limit", f"{entry.written['limit']} is more than the whole", "Write it as 20%")
     if "for" in entry.values:
         own["hold"] = entry.values["for"]
     if "over" in entry.values:
