@@ -6,6 +6,7 @@ to gigabytes), tags, several documents, keys that are not text, text that is no 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Iterable
@@ -127,9 +128,14 @@ def parse(text: str, file: str) -> Node:
     if len(text) > MAX_CHARACTERS:
         raise ThresholdsError(f"{file} is longer than {MAX_CHARACTERS:,} characters", where=file)
     try:
-        _refuse_unwanted(text, file)
+        _refuse_unwanted(text, file, _Loader)
         root = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in (error.problem or ""):
+            # PyYAML's libyaml since 6.0.4 has a limit of its own, a thousand levels. Its scanner runs ahead
+            # and meets it before we are given the level that is too deep for us. The pure loader has none.
+            with contextlib.suppress(yaml.YAMLError):
+                _refuse_unwanted(text, file, yaml.SafeLoader)
         problem = f"not YAML: {error.problem or error.context}"
         mark = error.problem_mark or error.context_mark
         tab = _tab(text, mark.line) if mark else None
@@ -147,10 +153,10 @@ def parse(text: str, file: str) -> Node:
     return _node(root, file)
 
 
-def _refuse_unwanted(text: str, file: str) -> None:
+def _refuse_unwanted(text: str, file: str, loader: Any) -> None:
     # Before anything is built: the events come one by one, whatever the nesting.
     depth = 0
-    for event in yaml.parse(text, _Loader):
+    for event in yaml.parse(text, loader):
         if getattr(event, "anchor", None) is not None:
             raise ThresholdsError(
                 "anchors and aliases are not allowed",

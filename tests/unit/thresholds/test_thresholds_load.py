@@ -9,11 +9,13 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spanwise.errors import ThresholdsError
 from spanwise.rules.model import History, MetricRule, Rule, Sampling, SpanRule
+from spanwise.thresholds import document
 from spanwise.thresholds.kinds.table import KINDS
 from spanwise.thresholds.load import describe, load, lower, read
 from spanwise.thresholds.sections import SINGLE
@@ -142,11 +144,19 @@ def test_one_line_a_rule() -> None:
         ("a: [", "", "not YAML"),
         ("a: !!python/object:os.system {}", "", ""),
         ("[" * 5000, ":1:17", "too deep"),
+        ("a: " + "[" * 5000 + "]" * 5000, ":1:19", "too deep"),
+        ("[{a: " * 2000, ":1:41", "too deep"),
+        ("- " * 5000, ":1:33", "too deep"),
         ('version: 1\nspans: {"a\\nb": {}}', ":2:9", "cannot be a name"),
         ("spans: {}", ":1:1", "Begin it with version"),
     ],
 )
-def test_a_mistake_is_told_with_its_place_and_what_to_do(text: str, where: str, said: str) -> None:
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+def test_a_mistake_is_told_with_its_place_and_what_to_do(
+    text: str, where: str, said: str, loader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever PyYAML there is: built with libyaml, in an older or a newer version, or without it."""
+    monkeypatch.setattr(document, "_Loader", getattr(yaml, loader, yaml.SafeLoader))
     with pytest.raises(ThresholdsError) as caught:
         read(text, file="f.yaml")
     assert caught.value.where.endswith(where)
@@ -156,10 +166,10 @@ def test_a_mistake_is_told_with_its_place_and_what_to_do(text: str, where: str, 
 
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused_by_our_error(text: str) -> None:
-    for document in (text, V + text, V + "spans:\n  " + text, V + f"spans: {{a: {{match: {{b: {text}}}}}}}"):
+    for tried in (text, V + text, V + "spans:\n  " + text, V + f"spans: {{a: {{match: {{b: {text}}}}}}}"):
         # Any other exception would reach the application at start-up.
         with contextlib.suppress(ThresholdsError):
-            read(document)
+            read(tried)
 
 
 @pytest.mark.parametrize("scalar", ["0x_", "0b_", "-0x_", "9" * 5000, "1" + ":1" * 400 + ".5"])
