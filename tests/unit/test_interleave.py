@@ -1,0 +1,102 @@
+"""The harness that changes threads at every instruction finds what it is there for."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from interleave import Case, explore, on_top
+
+HERE = [Path(__file__).name]
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.count = 0
+        self.lock = threading.Lock()
+
+    def add(self) -> None:
+        self.count += 1
+
+    def add_locked(self) -> None:
+        with self.lock:
+            self.count += 1
+
+
+class Slot:
+    """Looks twice before it takes: only a change at both places shows the fault."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.taken: list[str] = []
+
+    def take(self, who: str) -> None:
+        if self.version == 0 and not self.taken:
+            self.version = 1
+            self.taken.append(who)
+
+
+def counted(method: str) -> Case:
+    counter = Counter()
+
+    def check() -> None:
+        assert counter.count == 2
+
+    return Case((getattr(counter, method), getattr(counter, method)), check)
+
+
+def test_a_lost_update_is_found() -> None:
+    with pytest.raises(AssertionError, match=r"stopped at .*test_interleave.py:\d+ in add, instruction"):
+        explore(lambda: counted("add"), HERE)
+
+
+def test_what_a_lock_protects_holds_at_every_place() -> None:
+    assert explore(lambda: counted("add_locked"), HERE) > 10
+
+
+def test_two_switches_find_what_one_finds() -> None:
+    def make() -> Case:
+        slot = Slot()
+
+        def check() -> None:
+            assert len(slot.taken) == 1
+
+        return Case((lambda: slot.take("a"), lambda: slot.take("b")), check)
+
+    with pytest.raises(AssertionError, match="schedule"):
+        explore(make, HERE, switches=2)
+
+
+def test_what_an_operation_raises_is_told() -> None:
+    def fails() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(AssertionError, match="ValueError"):
+        explore(lambda: Case((fails,), lambda: None), HERE)
+    assert explore(lambda: Case((fails,), lambda: None), HERE, raises=True)
+
+
+def test_code_that_never_runs_is_an_error() -> None:
+    with pytest.raises(AssertionError, match="no instruction"):
+        explore(lambda: counted("add"), ["no/such/file"])
+
+
+def test_something_runs_on_top_of_an_operation() -> None:
+    seen: list[int] = []
+    at = 0
+    while True:
+        counter = Counter()
+
+        def interrupt(counter: Counter = counter) -> None:
+            seen.append(counter.count)
+
+        if not on_top(counter.add, HERE, interrupt, at):
+            break
+        at += 1
+    assert seen[0] == 0
+    assert seen[-1] == 1
