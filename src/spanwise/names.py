@@ -77,6 +77,14 @@ EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 
+# -- log records --------------------------------------------------------------------------------
+# An extra of either name is the record's event name (semconv: otel, and the deprecated event attributes).
+OTEL_EVENT_NAME: Final = "otel.event.name"
+EVENT_NAME: Final = "event.name"
+CODE_FILE_PATH: Final = "code.file.path"
+CODE_FUNCTION_NAME: Final = "code.function.name"  # semconv: code attributes
+CODE_LINE_NUMBER: Final = "code.line.number"
+
 # -- HTTP -------------------------------------------------------------------------------------
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
@@ -647,8 +655,7 @@ CIRCUIT_BACKOFF: Final = Metric(
 )
 
 # -- plugins (ours) ------------------------------------------------------------------------------
-# There are no conventions for plugins.
-CODE_FUNCTION_NAME: Final = "code.function.name"  # semconv: code attributes
+# There are no conventions for plugins, but for CODE_FUNCTION_NAME.
 PLUGIN_PROJECT: Final = "plugin.project"  # what the plugins are for: the plugin manager's project
 PLUGIN_NAME: Final = "plugin.name"
 PLUGIN_HOOK: Final = "plugin.hook.name"

@@ -49,7 +49,7 @@ ROOMS: dict[str, set[str]] = {
     "deliver": {"encode"},
     "meters": set(),
     "privacy": set(),
-    "instrumentors": {"privacy", "meters"},
+    "instrumentors": {"encode", "privacy", "meters"},
     "manual": {"instrumentors", "meters"},
     "console": set(),
     "bootstrap": {"launch"},
