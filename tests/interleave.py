@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-__all__ = ["Case", "explore", "on_top"]
+__all__ = ["Case", "explore", "explore_on_top"]
 
 # Seconds. An operation that makes no step for so long waits for one that has been stopped; that one goes on
 # then. On a busy machine it may only have been slow: the two run at once, which must hold as well.
@@ -143,8 +143,8 @@ def explore(
     Raises:
         AssertionError: something did not hold, a schedule hung, or no instruction of that code ran.
     """
-    _warm_up()
     paths = tuple(of)
+    _warm_up(make, paths)
     count = 0
     for schedule in _schedules(make, paths, switches, every):
         case = make()
@@ -161,23 +161,10 @@ def explore(
     return count
 
 
-def _warm_up() -> None:
-    """CPython 3.12 and 3.13 tell of instructions only once somebody has asked for them."""
-
-    def nothing() -> int:
-        return 1
-
-    def traced(frame: FrameType, _event: str, _argument: Any) -> Any:
-        frame.f_trace_opcodes = True
-        return traced
-
-    before = sys.gettrace()
+def _warm_up(make: Callable[[], Case], of: tuple[str, ...]) -> None:
+    # CPython 3.12 and 3.13 tell of a function's instructions only once somebody has asked for them.
     for _ in range(2):
-        sys.settrace(traced)
-        try:
-            nothing()
-        finally:
-            sys.settrace(before)
+        _run(make(), (), of)
 
 
 def _schedules(
@@ -197,20 +184,39 @@ def _schedules(
                     yield [(first, steps), (second, then), (first, _END)]
 
 
-def on_top(operation: Callable[[], object], of: Sequence[str], then: Callable[[], object], at: int) -> bool:
-    """Runs something on top of an operation, on its thread, as a signal handler or a finalizer does.
+def explore_on_top(make: Callable[[], Case], of: Sequence[str]) -> int:
+    """Runs the second operation on top of the first, as a signal handler or a finalizer does, at each place.
 
     Args:
-        operation: what is interrupted.
+        make: builds a case of two operations, for each place a new one.
         of: parts of the paths of the code whose instructions count.
-        then: what interrupts it, once.
-        at: after how many instructions.
 
     Returns:
-        Whether the operation got that far.
+        How many places there were.
+
+    Raises:
+        AssertionError: something did not hold.
     """
+    paths = tuple(of)
+    _warm_up(make, paths)
+    at = 0
+    while True:
+        case = make()
+        place = _interrupt(case, paths, at)
+        try:
+            case.check()
+        except Exception as error:
+            raise AssertionError(f"interrupted at {place}: {error!r}") from error
+        if not place:
+            return at
+        at += 1
+
+
+def _interrupt(case: Case, of: tuple[str, ...], at: int) -> str:
+    """Where the first operation was interrupted; nothing where it ended before."""
+    operation, then = case.operations
     left = at
-    done = False
+    place = ""
 
     def traced(frame: FrameType, _event: str, _argument: Any) -> Any:
         if any(each in frame.f_code.co_filename for each in of):
@@ -218,20 +224,22 @@ def on_top(operation: Callable[[], object], of: Sequence[str], then: Callable[[]
             return step
         return None
 
-    def step(_frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal left, done
+    def step(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal left, place
         if event == "opcode":
-            if left == 0 and not done:
-                done = True
+            if left == 0:
+                code = frame.f_code
+                place = f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
                 then()  # a trace function is not traced
             left -= 1
         return step
 
-    _warm_up()
     before = sys.gettrace()
     sys.settrace(traced)
     try:
         operation()
     finally:
         sys.settrace(before)
-    return done
+    if not place:
+        then()
+    return place

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from interleave import Case, explore, on_top
+from interleave import Case, explore, explore_on_top
 
 HERE = [Path(__file__).name]
 
@@ -88,15 +88,23 @@ def test_code_that_never_runs_is_an_error() -> None:
 
 def test_something_runs_on_top_of_an_operation() -> None:
     seen: list[int] = []
-    at = 0
-    while True:
+
+    def make() -> Case:
+        counter = Counter()
+        return Case((counter.add, lambda: seen.append(counter.count)), lambda: None)
+
+    assert explore_on_top(make, HERE) > 2
+    assert set(seen) == {0, 1}
+
+
+def test_what_goes_wrong_on_top_is_found() -> None:
+    def make() -> Case:
         counter = Counter()
 
-        def interrupt(counter: Counter = counter) -> None:
-            seen.append(counter.count)
+        def check() -> None:
+            assert counter.count == 2
 
-        if not on_top(counter.add, HERE, interrupt, at):
-            break
-        at += 1
-    assert seen[0] == 0
-    assert seen[-1] == 1
+        return Case((counter.add, counter.add), check)
+
+    with pytest.raises(AssertionError, match=r"interrupted at .*test_interleave.py:\d+ in add"):
+        explore_on_top(make, HERE)
