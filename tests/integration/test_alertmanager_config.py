@@ -28,6 +28,18 @@ alerts:
     log:
 """
 
+# Those that the unit test of thresholds.handlers accepts.
+ADDRESSES = (
+    "http://x",
+    "https://x.example/",
+    "https://x.example:9093/a%20b/%C3%A4?token=%2F&x=1/2?",
+    "http://127.0.0.1:8",
+    "http://x.example:/a",
+    "http://[::1]:9093/a",
+    "http://a_b.example./a",
+    "http://x?y",
+)
+
 
 @pytest.fixture(scope="module")
 def every_handler(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,6 +56,15 @@ def test_amtool_accepts_it(every_handler: Path, tmp_path: Path) -> None:
     shipped.write_text(alertmanager(load().rules), encoding="utf-8")
     for path in (every_handler, shipped, ROOT / "collector" / "alertmanager.yaml"):
         assert "SUCCESS" in amtool("check-config", str(path))
+
+
+def test_it_accepts_every_address_that_we_do(tmp_path: Path) -> None:
+    named = ", ".join(f"h{number}: {{webhook: '{url}'}}" for number, url in enumerate(ADDRESSES))
+    path = tmp_path / "alertmanager.yaml"
+    path.write_text(
+        alertmanager(read(f"version: 1\nalerts: {{handlers: {{{named}}}}}").rules), encoding="utf-8"
+    )
+    assert "SUCCESS" in amtool("check-config", str(path))
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,13 @@ def _refuse_unwanted(text: str, file: str, loader: Any) -> None:
                 where=_place(file, event.start_mark),
                 fix="Write the value out",
             )
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise ThresholdsError(
+                f"the tag {tag.replace(_TAGS, '!!', 1)[:60]!r} is not allowed",
+                where=_place(file, event.start_mark),
+                fix="Leave it out; quote a value that is to be text",
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -192,8 +199,6 @@ def _node(node: yaml.Node, file: str, key_place: str = "") -> Node:
         kind = node.tag.removeprefix(_TAGS)
         if kind not in ("str", "int", "float", "bool", "null"):
             kind = "str"  # a date, `=` or `<<`: as it was written
-            if node.tag.startswith("!"):
-                raise ThresholdsError(f"the tag {node.tag} is not allowed", where=place)
         return Node(node.value, place, kind, key_place)
     if isinstance(node, yaml.SequenceNode):
         return Node([_node(each, file) for each in node.value], place, "", key_place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -15,23 +16,40 @@ from spanwise.thresholds.shapes import shape
 __all__ = ["read_handlers", "written_handlers"]
 
 # Nothing that any reader of the address could take for more than an address: no quotes, no blanks, no
-# braces (Alertmanager reads some addresses as templates), no `$`.
+# braces (Alertmanager reads some addresses as templates), no `$`, no user. A per cent sign begins an escape:
+# Alertmanager refuses a whole file for one that does not (Go's net/url).
+_CHARACTER = r"(?:[A-Za-z0-9.\-_~!&()*+,;=:@/{}]|%[0-9A-Fa-f]{{2}})*"
 _URL = re.compile(
-    r"https?://[A-Za-z0-9.\-_\[\]:]+(?:/[A-Za-z0-9.\-_~!&()*+,;=:@%/]*)?(?:\?[A-Za-z0-9.\-_~!&()*+,;=:@%/?]*)?"
+    rf"https?://(?P<host>[A-Za-z0-9.\-_]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]*))?"
+    rf"(?:/{_CHARACTER.format('')})?(?:\?{_CHARACTER.format('?')})?"
 )
+# Of a name's part between two dots (RFC 1035, section 2.3.4).
+_LONGEST_LABEL = 63
+_LAST_PORT = 65535
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _FILE = re.compile(r"[A-Za-z0-9._/@+-][A-Za-z0-9._/@+ -]{0,254}")
 
 
 def _url(node: Node) -> str:
     text = node.text("a URL")
-    if not _URL.fullmatch(text):
+    found = _URL.fullmatch(text)
+    if not found or not _is_host(found["host"]) or int(found["port"] or 0) > _LAST_PORT:
         # Not the text: the path of such a URL is the secret, and errors go into logs.
         raise node.error(
             "this is no URL that can be called",
             "Write it as https://host/path; percent-encode what is not a letter, a digit or one of -._~/",
         )
     return text
+
+
+def _is_host(text: str) -> bool:
+    if text.startswith("["):
+        try:
+            ipaddress.IPv6Address(text[1:-1])
+        except ValueError:
+            return False
+        return True
+    return all(0 < len(label) <= _LONGEST_LABEL for label in text.removesuffix(".").split("."))
 
 
 def _key(node: Node) -> str:

@@ -62,3 +62,69 @@ def test_mistakes(text: str, message: str) -> None:
     with pytest.raises(ThresholdsError) as caught:
         handlers(text)
     assert message.lower() in str(caught.value).lower()
+
+
+@pytest.mark.parametrize("kind", ["webhook", "slack"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x",
+        "https://x.example/",
+        "https://x.example:9093/a%20b/%C3%A4?token=%2F&x=1/2?",
+        "http://127.0.0.1:8",
+        "http://x.example:/a",
+        "http://[::1]:9093/a",
+        "http://a_b.example./a",
+        "http://x?y",
+    ],
+)
+def test_an_address_that_can_be_called(url: str, kind: str) -> None:
+    assert handlers(f"{{h: {{{kind}: '{url}'}}}}")[0].address == url
+
+
+@pytest.mark.parametrize("kind", ["webhook", "slack"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x.example/%zz",
+        "https://x.example/a%",
+        "https://x.example/a%4",
+        "https://x.example/?a=%zz",
+        "https://x%41.example/",
+        "https://x.example/a b",
+        "https://x.example/a\\u0007",
+        "https://x.example/a\\x7f",
+        "https://x.example/\\u00e4",
+        "https://x.example:port/",
+        "https://x.example:-1/",
+        "https://x.example:65536/",
+        "https://x.example:1:2/",
+        "https://x.example:8080.0/",
+        "https://user:secret@x.example/",
+        "https://user@x.example/",
+        "https://",
+        "https:///a",
+        "https://:80/",
+        "https://?a",
+        "https://./",
+        "https://a..b/",
+        f"https://{'a' * 64}.example/",
+        "https://[::1/",
+        "https://::1]/",
+        "https://[::1]x/",
+        "https://[x]/",
+        "https://[1.2.3.4]/",
+        "https://[]/",
+        "https://[::1]:a/",
+        "x.example/a",
+        "//x.example/a",
+        "ftp://x.example/a",
+        "http:/x.example",
+        "",
+    ],
+)
+def test_an_address_that_alertmanager_or_nobody_can_call(url: str, kind: str) -> None:
+    with pytest.raises(ThresholdsError, match="no URL that can be called") as caught:
+        handlers(f'{{h: {{{kind}: "{url}"}}}}')
+    assert caught.value.where.endswith(f":2:{len('alerts: {handlers: {h: {') + len(kind) + 3}")
+    assert "secret" not in str(caught.value)

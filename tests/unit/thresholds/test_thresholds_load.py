@@ -246,3 +246,37 @@ def test_a_pipe_is_refused_where_it_would_be_waited_for(tmp_path: Path) -> None:
     reader.join(10)
     assert not reader.is_alive()
     assert "no regular file" in said[0]
+
+
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+@pytest.mark.parametrize(
+    ("text", "tag", "place"),
+    [
+        ("history: {interval: !!python/name:os.system 30s}", "!!python/name:os.system", "2:21"),
+        ("history: !!python/object/apply:os.system ['true']", "!!python/object/apply:os.system", "2:10"),
+        ("history: !!map {interval: 30s}", "!!map", "2:10"),
+        ("history: ! {interval: 30s}", "!", "2:10"),
+        ("history:\n  interval: ! 30s", "!", "3:13"),
+        ("history: {interval: !!str 30s}", "!!str", "2:21"),
+        ("history: {interval: !duration 30s}", "!duration", "2:21"),
+        ("history: {interval: !<x:y> 30s}", "x:y", "2:21"),
+        ("history: {!!str interval: 30s}", "!!str", "2:11"),
+        ("history: {? !!python/tuple interval : 30s}", "!!python/tuple", "2:13"),
+        ("history: {interval: !!null }", "!!null", "2:21"),
+        ("sampling:\n  keep:\n    - error\n    - !!binary poor", "!!binary", "5:7"),
+        ("sampling: {keep: !!set {error}}", "!!set", "2:18"),
+    ],
+)
+def test_explicit_tags_are_refused(
+    text: str, tag: str, place: str, loader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document, "_Loader", getattr(yaml, loader))
+    with pytest.raises(ThresholdsError, match="tag") as caught:
+        read(V + text, file="f.yaml")
+    assert (caught.value.what, caught.value.where) == (f"the tag {tag!r} is not allowed", f"f.yaml:{place}")
+
+
+def test_what_only_looks_like_a_tag_is_none() -> None:
+    assert document.parse("{a: 'x!y', b: \"!!str\", c: d !e, f: 2020-01-01}", "f").written == (
+        "{a: x!y, b: !!str, c: d !e, f: 2020-01-01}"
+    )
