@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from _thread import get_ident
 
 from spanwise.errors import ThresholdsErrors
 from spanwise.shown import printable
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["DEBUG", "ERROR", "INFO", "LONGEST", "OWN_THREADS", "WARNING", "Log"]
+__all__ = ["DEBUG", "ERROR", "INFO", "LONGEST", "WARNING", "Log", "own_threads"]
 
 LONGEST = 1_000
 """Characters of one value in a message. A server's own text may be megabytes."""
 
-OWN_THREADS = "spanwise-"
-"""What the names of all threads of ours begin with."""
+own_threads: dict[int, str] = {}
+"""The name of each running thread of ours by its identity, as :func:`_thread.get_ident` gives it."""
 
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40  # logging's own numbers, without its import
 _REST = 60.0  # seconds between two messages of `seldom` with the same text
@@ -95,6 +96,8 @@ class Log:
                 logger = self._logger = logging.getLogger(self._name)
             if logger.isEnabledFor(level):
                 arguments = tuple(map(_safe, arguments))
+                if _own_thread():
+                    _name_thread()
                 # 3: a formatter names the line that called `warning`, not one of this file.
                 logger.log(level, message, *arguments, exc_info=exc_info, stacklevel=3)
         except Exception as error:
@@ -141,8 +144,14 @@ def _cut(text: str) -> str:
 
 
 def _own_thread() -> bool:
-    threading = sys.modules.get("threading")
-    return threading is not None and threading.current_thread().name.startswith(OWN_THREADS)
+    return get_ident() in own_threads
+
+
+def _name_thread() -> None:
+    """Has the line's ``threadName`` say which of ours it comes from: :mod:`threading` knows none."""
+    import threading
+
+    threading.current_thread().name = own_threads[get_ident()]
 
 
 def _tell_of(error: BaseException, message: str, arguments: tuple[object, ...]) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from spanwise import log
 from spanwise.errors import ThresholdsError, ThresholdsErrors
-from spanwise.log import LONGEST, OWN_THREADS, Log
+from spanwise.log import LONGEST, Log
+from spanwise.threads import started
 
 SOURCE = Path(log.__file__).parent
 NAME = "spanwise.tested"
@@ -79,8 +80,8 @@ def test_what_ends_a_process_ends_no_thread_of_ours(logger: logging.Logger) -> N
         Log(NAME).warning("on a thread of ours")
         went_on.set()
 
-    thread = threading.Thread(target=work, name=OWN_THREADS + "tested")
-    thread.start()
+    thread = started(work, "spanwise-tested")
+    assert thread is not None
     thread.join()
     assert went_on.is_set()
 

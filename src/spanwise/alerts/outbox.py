@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,7 +10,7 @@ from spanwise.alerts.notification import Notification
 from spanwise.context import suppressed
 from spanwise.log import DEBUG, WARNING, Log
 from spanwise.rules.alerting import SEVERITIES
-from spanwise.threads import started
+from spanwise.threads import Event, Thread, started
 
 __all__ = ["Outbox", "TryAgain"]
 
@@ -57,9 +56,9 @@ class Outbox:
         self._severities = severities
         self._most = most
         self._waiting: deque[Notification] = deque()
-        self._wakeup = threading.Event()
-        self._wait = wait or threading.Event().wait
-        self._thread: threading.Thread | None = None
+        self._wakeup = Event()
+        self._wait = wait or Event().wait
+        self._thread: Thread | None = None
         self._complained = self._overran = False
         self._ended = False
 

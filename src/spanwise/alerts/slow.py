@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spanwise import names
 from spanwise.context import suppressed
 from spanwise.log import Log
-from spanwise.threads import started
+from spanwise.threads import Event, Thread, started
 
 if TYPE_CHECKING:
     from spanwise.alerts.operation import SlowOperation
@@ -98,10 +98,10 @@ class SlowOperations:
         self._slowest: list[tuple[float, int, SlowOperation]] = []
         self._count = 0
         self._lock = threading.Lock()
-        self._wakeup = threading.Event()
+        self._wakeup = Event()
         self._ended = False
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._over = Event()
+        self._thread: Thread | None = None
 
     def take(self, span: Any, verdict: Any) -> None:
         """Takes a span that has just ended, on its thread.
@@ -132,7 +132,7 @@ class SlowOperations:
         self._ended = True
         self._over.set()
         self._wakeup.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and not self._thread.is_current():
             self._thread.join(_LONGEST_END)
 
     def operations(self) -> list[SlowOperation]:

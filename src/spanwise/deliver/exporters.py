@@ -6,7 +6,6 @@ SDK's own batch processors.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
@@ -15,6 +14,7 @@ from typing import Any
 from spanwise.errors import ConfigurationError
 from spanwise.log import Log
 from spanwise.settings import Exporter
+from spanwise.threads import started
 
 __all__ = ["address", "close", "make", "own_signal"]
 
@@ -55,10 +55,8 @@ def close(shutdowns: Sequence[Callable[[], None]], deadline: float) -> None:
             except Exception as error:
                 _logger.warning("an exporter failed at exit: %r", error)
 
-    thread = threading.Thread(target=run, name="spanwise-exit", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # no thread can start any more
+    thread = started(run, "spanwise-exit")
+    if thread is None:  # none can start any more
         run()
         return
     thread.join(max(deadline - time.monotonic(), _LEAST_SECONDS))

@@ -8,7 +8,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+
+from spanwise.threads import started
 
 __all__ = ["Lifecycle"]
 
@@ -69,7 +72,11 @@ class Lifecycle:
         signal.signal(number, signal.SIG_DFL)
         # Not here: the handler runs on top of whatever the main thread was doing, perhaps with a lock
         # that the delivery needs.
-        threading.Thread(target=self._end_and_die, args=(number,), name="spanwise-sigterm").start()
+        dying = started(partial(self._end_and_die, number), "spanwise-sigterm")
+        if dying is None:  # none can start any more
+            self._end_and_die(number)
+        else:
+            atexit.register(dying.join)  # the main thread may come to its end meanwhile
 
     def _end_and_die(self, number: int) -> None:
         try:

@@ -13,7 +13,7 @@ from spanwise.context import suppressed
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.source import WHAT
 from spanwise.log import Log
-from spanwise.threads import started
+from spanwise.threads import Event, Thread, started
 
 __all__ = ["Worker"]
 
@@ -40,11 +40,11 @@ class Worker:
 
     def reset(self) -> None:
         """Forgets the thread and its locks: neither lives on in a forked child."""
-        self._wakeup = threading.Event()
-        self._flushes: deque[tuple[Sequence[Channel], float, threading.Event]] = deque()
+        self._wakeup = Event()
+        self._flushes: deque[tuple[Sequence[Channel], float, Event]] = deque()
         self._stop_at: float | None = None
         self._idle = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
         self._next_collection = time.monotonic() + self._interval
 
     def start(self) -> None:
@@ -70,9 +70,9 @@ class Worker:
         """
         channels = self._channels if channel is None else (channel,)
         if not self._closed and self._thread is not None and self._thread.is_alive():
-            if threading.current_thread() is self._thread:
+            if self._thread.is_current():
                 return False  # a flush from a metric callback would wait for itself
-            done = threading.Event()
+            done = Event()
             self._flushes.append((channels, time.monotonic() + timeout, done))
             self.wake()
             if not done.wait(timeout):
@@ -85,7 +85,7 @@ class Worker:
             return
         deadline = time.monotonic() + timeout
         thread = self._thread
-        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+        if thread is not None and thread.is_alive() and not thread.is_current():
             self._stop_at = deadline
             self.wake()
             thread.join(timeout)

@@ -7,8 +7,8 @@ many clients it has. Names and units are those of the Collector's redis receiver
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -21,6 +21,7 @@ from spanwise.instrumentors._weak import living
 from spanwise.instruments import ByMeter, Callback, make
 from spanwise.log import DEBUG, WARNING, Log
 from spanwise.names import Metric
+from spanwise.threads import Event, Thread, started
 
 __all__ = ["Servers", "servers_of"]
 
@@ -86,8 +87,8 @@ class Servers:
 
     def __init__(self, meter: Meter) -> None:
         self._servers: dict[tuple[str, int], _Server] = {}
-        self._thread: threading.Thread | None = None
-        self._answered = threading.Event()
+        self._thread: Thread | None = None
+        self._answered = Event()
         self._asked = -_FRESH
         self._open = False
         self._warned = False
@@ -163,20 +164,16 @@ class Servers:
             servers = [each for each in self._servers.values() if not each.refused]
             # In a forked child the parent's thread is not alive.
             if servers and (self._thread is None or not self._thread.is_alive()):
-                answered = self._answered = threading.Event()
+                answered = self._answered = Event()
                 # Those that were late last time are asked last, so that the others need not wait.
                 servers.sort(key=lambda each: each.late)
-                self._thread = threading.Thread(
-                    target=self._poll, args=(servers, answered), name="spanwise-redis-info", daemon=True
-                )
-                try:
-                    self._thread.start()
-                except RuntimeError:  # the interpreter is ending
+                self._thread = started(partial(self._poll, servers, answered), "spanwise-redis-info")
+                if self._thread is None:  # the interpreter is ending
                     return []
             self._answered.wait(_PATIENCE)
         return list(self._servers.values())
 
-    def _poll(self, servers: list[_Server], answered: threading.Event) -> None:
+    def _poll(self, servers: list[_Server], answered: Event) -> None:
         with suppressed():
             for server in servers:
                 if server.late:

@@ -7,6 +7,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
@@ -20,6 +21,7 @@ from spanwise.meters.locks import ForkLock
 from spanwise.meters.memory import MEGABYTE, Crossing
 from spanwise.meters.resident import resident_bytes
 from spanwise.shown import figure
+from spanwise.threads import Event, Thread, started
 
 __all__ = ["MemoryPressure", "Reaction"]
 
@@ -154,7 +156,7 @@ class Reaction:
         if self._crossing is None or not self._crossing.crossed(used):
             return
         # Of its own: one that hangs keeps neither another hook nor the watch from going on.
-        threading.Thread(target=self._react, args=(used,), name="spanwise-memory-hook", daemon=True).start()
+        started(partial(self._react, used), "spanwise-memory-hook")
 
     def renew(self) -> None:
         """In a forked child no hook runs, though one of the parent's may have at the fork."""
@@ -186,8 +188,8 @@ class _Watcher:
     def __init__(self) -> None:
         self._lock = ForkLock()
         self._reactions: list[Reaction] = []
-        self._thread: threading.Thread | None = None
-        self._stirred = threading.Event()
+        self._thread: Thread | None = None
+        self._stirred = Event()
 
     def add(self, reaction: Reaction) -> None:
         with self._lock:
@@ -204,7 +206,7 @@ class _Watcher:
 
     def after_fork(self) -> None:
         """A child has none of its parent's threads."""
-        self._thread, self._stirred = None, threading.Event()
+        self._thread, self._stirred = None, Event()
         for reaction in self._reactions:
             reaction.renew()
         if self._reactions:
@@ -212,8 +214,7 @@ class _Watcher:
 
     def _go_on(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="spanwise-memory", daemon=True)
-            self._thread.start()
+            self._thread = started(self._run, "spanwise-memory")
 
     def _run(self) -> None:
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 from spanwise.context import suppressed
 from spanwise.log import DEBUG, WARNING, Log
 from spanwise.meters.history import History
-from spanwise.threads import started
+from spanwise.threads import Event, Thread, started
 
 __all__ = ["Sampler"]
 
@@ -55,10 +54,10 @@ class Sampler:
         self._reset()
 
     def _reset(self) -> None:
-        self._wakeup = threading.Event()
-        self._asked: deque[threading.Event] = deque()
+        self._wakeup = Event()
+        self._asked: deque[Event] = deque()
         self._ended = False
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def begin(self) -> None:
         """Starts the thread. At interpreter shutdown, when none can start, does nothing."""
@@ -102,9 +101,9 @@ class Sampler:
             Whether it came in time. Without, the history tells of the sample before.
         """
         thread = self._thread
-        if self._ended or thread is None or not thread.is_alive() or thread is threading.current_thread():
+        if self._ended or thread is None or not thread.is_alive() or thread.is_current():
             return False
-        done = threading.Event()
+        done = Event()
         self._asked.append(done)
         self._wakeup.set()
         return done.wait(timeout)

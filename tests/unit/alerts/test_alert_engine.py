@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from spanwise.alerts.notification import Notification
 from spanwise.alerts.slow import SlowOperations
 from spanwise.alerts.start import attach
 from spanwise.instruments import make
+from spanwise.log import own_threads
 from spanwise.meters.history import History
 from spanwise.meters.sampler import Sampler
 from spanwise.rating.shipped import CANDIDATES
@@ -124,7 +124,7 @@ def test_a_function_that_raises_or_hangs_harms_nobody(until: Until, caplog: pyte
 def test_a_function_can_be_taken_back_and_its_thread_ends(until: Until) -> None:
     told: list[Notification] = []
     kept: list[Notification] = []
-    threads = threading.active_count()
+    threads = len(own_threads)
     on_alert(told.append)
     on_alert(kept.append)
     process = Process()
@@ -133,7 +133,7 @@ def test_a_function_can_be_taken_back_and_its_thread_ends(until: Until) -> None:
     off_alert(told.append)
     off_alert(told.append)  # nothing more
     process.sample(1e6)
-    until(lambda: len(kept) > 1 and threading.active_count() == threads + 1)
+    until(lambda: len(kept) > 1 and len(own_threads) == threads + 1)
     assert len(told) == 1
     until(lambda: process.metrics()[_notified("list.append", "sent")] == 1 + len(kept))
 

@@ -12,23 +12,24 @@ import pytest
 from spanwise.alerts.notification import Notification
 from spanwise.alerts.outbox import Outbox, TryAgain
 from spanwise.context import SUPPRESSION_KEYS, get_context
+from spanwise.log import own_threads
 
 Make = Callable[..., Notification]
 Until = Callable[[Callable[[], Any]], None]
 
 
 def test_notifications_come_in_order_on_a_thread_of_ours(notification: Make, until: Until) -> None:
-    told: list[tuple[str, bool, bool]] = []
+    told: list[tuple[str, bool, str | None]] = []
 
     def tell(each: Notification) -> None:
         seen = all(get_context().get(key) for key in SUPPRESSION_KEYS)
-        told.append((each.name, seen, threading.current_thread().daemon))
+        told.append((each.name, seen, own_threads.get(threading.get_ident())))
 
     box = Outbox("mine", tell)
     for number in range(20):
         box.put(notification(name=str(number)))
     until(lambda: len(told) == 20)
-    assert told == [(str(number), True, True) for number in range(20)]
+    assert told == [(str(number), True, "spanwise-alerts-mine") for number in range(20)]
     until(lambda: (box.sent, box.failed, box.dropped) == (20, 0, 0))
 
 
@@ -42,9 +43,9 @@ def test_only_its_severities(notification: Make, until: Until) -> None:
 
 
 def test_nothing_is_started_before_there_is_something_to_tell() -> None:
-    before = threading.active_count()
+    before = len(own_threads)
     box = Outbox("mine", print)
-    assert (box._thread, threading.active_count()) == (None, before)
+    assert (box._thread, len(own_threads)) == (None, before)
 
 
 def test_it_is_tried_again_with_longer_and_longer_pauses(

@@ -15,6 +15,7 @@ from spanwise import names, slow_operations
 from spanwise.alerts import slow
 from spanwise.alerts.slow import LINES, WINDOW, SlowOperations
 from spanwise.context import SUPPRESSION_KEYS, get_context
+from spanwise.log import own_threads
 from spanwise.rating import shipped
 from spanwise.rating.verdict import verdicts
 from spanwise.spans.provider import TracerProvider
@@ -145,7 +146,7 @@ def test_they_are_logged_on_a_thread_of_ours(lines: list[str], until: Until) -> 
     class Where(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
             suppressed = all(get_context().get(key) for key in SUPPRESSION_KEYS)
-            seen.append((threading.current_thread().name, suppressed))
+            seen.append((own_threads.get(threading.get_ident()), suppressed))
             return True
 
     where = Where()
@@ -260,11 +261,11 @@ def test_a_logging_handler_that_hangs_does_not_hold_up_the_end(until: Until) -> 
 
 def test_the_thread_ends_when_told(until: Until) -> None:
     process = Process()
-    before = threading.active_count()
+    before = len(own_threads)
     process.slow.begin()
-    assert threading.active_count() == before + 1
+    until(lambda: len(own_threads) == before + 1)
     process.slow.end()
-    until(lambda: threading.active_count() == before)
+    until(lambda: len(own_threads) == before)
 
 
 def test_a_taker_that_fails_costs_the_span_nothing() -> None:

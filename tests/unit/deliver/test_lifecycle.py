@@ -15,7 +15,7 @@ PRELUDE = """
 import json, os, signal, sys, time, multiprocessing
 from spanwise.deliver import pipeline as module
 from spanwise.deliver.lifecycle import Lifecycle
-from spanwise.deliver.otlp_http import Answer
+from spanwise.deliver.answer import Answer, Fate
 from spanwise.sources import load
 from spanwise.spans.provider import TracerProvider
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -29,7 +29,7 @@ class Sender:
         with open(out, "a") as file:
             scopes = ExportTraceServiceRequest.FromString(b''.join(body)).resource_spans[0].scope_spans
             file.write(json.dumps([role, " ".join(span.name for span in scopes[0].spans)]) + chr(10))
-        return Answer(delivered=True)
+        return Answer(Fate.DELIVERED)
     def close(self): pass
 
 module.Client = Sender

@@ -21,8 +21,8 @@ from spanwise import names
 from spanwise.context import get_context
 from spanwise.deliver import selfmetrics
 from spanwise.deliver.account import Account
+from spanwise.deliver.answer import Answer, Fate
 from spanwise.deliver.channel import Channel
-from spanwise.deliver.otlp_http import Answer
 from spanwise.deliver.signals import MetricDelivery, MetricSampling, SpanDelivery, _temporality
 from spanwise.deliver.source import Queue
 from spanwise.deliver.span_segment import SpanSegment
@@ -36,7 +36,7 @@ class Taken:
     """Takes every request."""
 
     def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
-        return Answer(delivered=True)
+        return Answer(Fate.DELIVERED)
 
     def close(self) -> None:
         """Nothing is open."""

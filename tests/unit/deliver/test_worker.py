@@ -16,6 +16,7 @@ from spanwise.deliver.otlp_http import Client, Destination
 from spanwise.deliver.source import Queue
 from spanwise.deliver.worker import Worker
 from spanwise.encode.request import Piece
+from spanwise.log import own_threads
 
 
 class Recorder:
@@ -71,14 +72,14 @@ def test_shutdown_delivers_what_waits_and_collects_once(order: list[str]) -> Non
         channel("traces", Recorder("traces", order)),
         channel("metrics", Recorder("metrics", order)),
     )
-    before = set(threading.enumerate())
+    before = dict(own_threads)
     worker = Worker((traces, metrics), lambda: metrics.offer("collected"), 3600.0)
     worker.start()
     traces.offer("span")
     worker.shutdown(30)
     worker.shutdown(30)
     assert order == ["traces:span", "metrics:collected"]
-    assert not set(threading.enumerate()) - before
+    assert own_threads == before
 
 
 def test_without_a_thread_shutdown_delivers_itself(order: list[str]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 
 import spanwise
 from spanwise import names
+from spanwise.log import own_threads
 from spanwise.manual import pressure
 from spanwise.meters.memory import Crossing
+from spanwise.threads import Event
 
 MB = 1_000_000
 EVENTS, BEFORE, DISPOSED = (
@@ -36,7 +39,7 @@ class Memory:
         monkeypatch.setattr(pressure, "resident_bytes", self._look)
 
     def _look(self) -> int:
-        if threading.current_thread().name == "spanwise-memory":
+        if own_threads.get(threading.get_ident()) == "spanwise-memory":
             self._looks.release()
         return self.used
 
@@ -248,7 +251,7 @@ def test_a_forked_child_watches_too() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-class _Impatient(threading.Event):
+class _Impatient(Event):
     """Counts the waits that were none."""
 
     at_once = 0
@@ -278,7 +281,7 @@ def test_cancelling_the_last_one_ends_the_watch_at_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(pressure, "_EVERY", 600.0)
     waiting = threading.Event()
 
-    class Waited(threading.Event):
+    class Waited(Event):
         def wait(self, timeout: float | None = None) -> bool:
             waiting.set()
             return super().wait(timeout)
@@ -303,7 +306,8 @@ def test_an_error_without_a_text_is_told(memory: Memory, caplog: pytest.LogCaptu
         raise Mute
 
     memory.becomes(600)
-    for thread in threading.enumerate():
-        if thread.name == "spanwise-memory-hook":
-            thread.join(20)
+    for _ in range(2000):
+        if caplog.text:
+            break
+        time.sleep(0.01)
     assert "a hook of on_memory_pressure raised Mute: <Mute>" in caplog.text

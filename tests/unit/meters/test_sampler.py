@@ -13,9 +13,11 @@ import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from spanwise.context import SUPPRESSION_KEYS, get_context
+from spanwise.log import own_threads
 from spanwise.meters.history import History
 from spanwise.meters.provider import MeterProvider
 from spanwise.meters.sampler import Sampler
+from spanwise.threads import Thread
 
 
 def until(holds: Callable[[], Any]) -> None:
@@ -115,11 +117,13 @@ def test_the_thread_samples_by_itself(running: Callable[..., Sampler]) -> None:
 def test_it_is_asked_from_another_thread_and_observes_nothing_of_its_own(
     running: Callable[..., Sampler],
 ) -> None:
-    seen: list[tuple[str, bool]] = []
+    seen: list[tuple[str | None, bool]] = []
 
     def collect() -> None:
         context = get_context()
-        seen.append((threading.current_thread().name, all(context.get(key) for key in SUPPRESSION_KEYS)))
+        seen.append(
+            (own_threads.get(threading.get_ident()), all(context.get(key) for key in SUPPRESSION_KEYS))
+        )
 
     sampler = running(collect)
     assert sampler.refresh(20)
@@ -153,18 +157,18 @@ def test_after_the_end_nothing_is_taken(running: Callable[..., Sampler]) -> None
 
 
 def test_without_threads_there_is_no_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(_: threading.Thread) -> None:
+    def refused(_: Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(Thread, "start", refused)
     sampler = Sampler(lambda: None, 1.0, History(1))
     sampler.begin()
     assert not sampler.refresh(20)
 
 
 def test_the_meters_are_made_once_soon_after_the_start(running: Callable[..., Sampler]) -> None:
-    made: list[str] = []
-    sampler = running(prepare=lambda: made.append(threading.current_thread().name))
+    made: list[str | None] = []
+    sampler = running(prepare=lambda: made.append(own_threads.get(threading.get_ident())))
     assert sampler.refresh(20)  # who asks does not wait for it
     assert made == ["spanwise-history"]
     sampler.end()
