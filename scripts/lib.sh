@@ -34,14 +34,20 @@ find_python() {
   die "no Python 3.10 or newer found; install one (Debian: apt-get install python3 python3-venv) or set PYTHON"
 }
 
-# make_venv FOLDER REQUIREMENT…: a virtual environment with these, made once and remade
-# when the requirements or pyproject.toml change. uv, from PyPI, installs in seconds what
-# takes pip a minute; pip is the fallback where uv has no wheel or cannot reach the index.
+# The version of each package that the tests run on, by Python version; written by scripts/lock.
+LOCK="$ROOT/requirements/test.txt"
+
+# make_venv FOLDER [-c CONSTRAINTS] REQUIREMENT…: a virtual environment with these, in the versions
+# that the constraints name; made once, and remade when any of it or pyproject.toml changes. uv, from
+# PyPI, installs in seconds what takes pip a minute; pip is the fallback where uv has no wheel or
+# cannot reach the index.
 make_venv() {
   local folder="$1" python stamp
+  local -a constraints=()
   shift
+  [ "$1" != -c ] || constraints=(-c "$2")
   python="$(find_python)"
-  stamp="$("$python" --version) $* $(cksum < "$ROOT/pyproject.toml")"
+  stamp="$("$python" --version) $* $(cat "$ROOT/pyproject.toml" ${constraints[1]+"${constraints[1]}"} | cksum)"
   [ "$(cat "$folder/.stamp" 2>/dev/null)" = "$stamp" ] && return
   say "making the Python environment ${folder#"$ROOT"/} (some 15 s)"
   rm -rf "$folder"
@@ -51,10 +57,25 @@ make_venv() {
     apt_install python3-venv || die "this Python cannot make environments; as root: apt-get install python3-venv"
     "$python" -m venv "$folder"
   fi
-  if ! { "$folder/bin/pip" install --quiet --disable-pip-version-check uv 2>/dev/null &&
-         VIRTUAL_ENV="$folder" "$folder/bin/uv" pip install --quiet "$@"; }; then
+  if ! { "$folder/bin/pip" install --quiet --disable-pip-version-check ${constraints[@]+"${constraints[@]}"} uv 2>/dev/null &&
+         VIRTUAL_ENV="$folder" UV_BUILD_CONSTRAINT="${constraints[1]:-}" "$folder/bin/uv" pip install --quiet "$@"; }; then
     say "uv could not install; using pip (a minute or two)"
     "$folder/bin/pip" install --disable-pip-version-check --progress-bar on "$@" >&2
   fi
   printf '%s' "$stamp" > "$folder/.stamp"
+}
+
+# make_test_venv: .venv, with all that tests and scripts need, as it is locked.
+make_test_venv() { make_venv "$ROOT/.venv" -c "$LOCK" -e "$ROOT[dev]"; }
+
+# find_uv: prints a uv: that of .venv, else one from PATH, else one from PyPI in the user's cache.
+find_uv() {
+  local folder="$CACHE/uv"
+  if [ -x "$ROOT/.venv/bin/uv" ]; then echo "$ROOT/.venv/bin/uv"; return; fi
+  command -v uv && return
+  if [ ! -x "$folder/bin/uv" ]; then
+    "$(find_python)" -m venv "$folder" >&2
+    "$folder/bin/pip" install --quiet --disable-pip-version-check uv >&2
+  fi
+  echo "$folder/bin/uv"
 }

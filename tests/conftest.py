@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# What every property test goes by. No deadline, and no check of how fast examples are drawn: a busy machine
+# is no error. Where CI is set the examples are the same each time: a change fails for what it does, not for
+# the luck of the draw, which goes on finding things on our own machines. Fixtures last for all examples.
+settings.register_profile(
+    "spanwise",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("spanwise")
 
 _module: list[Path] = []
 

@@ -340,7 +340,6 @@ SLOW = settings(
     max_examples=12,
     # Not shrunk: that would run promtool for minutes. What disagrees is said by name and time.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large,
                            HealthCheck.large_base_example],
 )  # fmt: skip

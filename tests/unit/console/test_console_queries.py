@@ -162,7 +162,7 @@ def test_exceptions_events_ratings_and_logs_reach_their_span(store: Store, make:
     assert len(trace.logs) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 14)), min_size=1, max_size=14))
 def test_any_shape_of_parents_shows_every_span_once(parents: list[int | None]) -> None:
     """Cycles, spans that are their own parent, missing parents: nothing is lost, nothing hangs."""

@@ -64,7 +64,7 @@ def drained(source: SpanSegment) -> list[tuple[str, str]]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(spans=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3000)), max_size=120))
 def test_what_goes_in_comes_out_by_scope_and_in_order(
     spans: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
@@ -281,7 +281,7 @@ def test_leaves_stand_among_the_spans_of_their_scope(tmp_path: Path) -> None:
     source.discard()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(told=st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(0, 3000)), max_size=120))
 def test_leaves_and_spans_come_out_by_scope_and_in_order(
     told: list[tuple[str, bool, int]], tmp_path_factory: pytest.TempPathFactory

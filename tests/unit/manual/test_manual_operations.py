@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
@@ -215,7 +215,7 @@ def test_an_unknown_kind_is_told_once_and_is_custom(observed: Any, caplog: pytes
 ANYTHING = st.one_of(st.none(), st.integers(), st.text(), st.binary(), st.lists(st.text()))
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(
     name=ANYTHING,
     kind=ANYTHING,

@@ -13,7 +13,7 @@ from contextvars import Context, copy_context
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import StatusCode, get_current_span
 
@@ -65,7 +65,6 @@ SCRIPTS = st.lists(st.sampled_from(["a", "b", "raise", "return"]), max_size=4)
 MOVES = st.lists(st.sampled_from(["next", "throw", "close", "hello"]), max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SCRIPTS, MOVES)
 @example(["a", "b"], ["hello", "next"])
 @example(["a", "b", "return"], ["throw", "hello"])
@@ -108,7 +107,7 @@ def aplay(make: Callable[[list[str]], Any], script: list[str], moves: list[str])
     return asyncio.run(main())
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(SCRIPTS, MOVES)
 @example(["a", "b"], ["hello", "next"])
 @example(["a", "b", "return"], ["throw", "hello"])

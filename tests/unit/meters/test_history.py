@@ -249,7 +249,6 @@ def test_a_set_that_goes_does_not_hide_what_the_others_grow() -> None:
 @given(
     st.lists(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=4), min_size=1, max_size=12)
 )
-@settings(deadline=None)
 def test_the_growth_is_that_of_each_set(grown: list[dict[str, int]]) -> None:
     observed, counts = Observed(), dict.fromkeys("abcd", 0)
     for growth in grown:
@@ -361,7 +360,7 @@ def test_a_point_of_an_unknown_shape_costs_its_metric_alone(caplog: pytest.LogCa
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     steps=st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=30),
     window=st.integers(1, 40),

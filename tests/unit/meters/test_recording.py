@@ -122,7 +122,7 @@ def in_span(number: int) -> Any:
 
 @pytest.mark.parametrize("views", VIEWS)
 @pytest.mark.parametrize("temporality", [None, DELTA])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=STEPS)
 def test_any_program_gives_what_the_sdk_gives(views: str, temporality: Any, steps: list[Any]) -> None:
     logging.disable(logging.WARNING)  # negative amounts
@@ -153,7 +153,7 @@ RECORDED = st.lists(
 
 @pytest.mark.parametrize("views", VIEWS)
 @pytest.mark.parametrize("temporality", [None, DELTA])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=RECORDED)
 def test_any_program_with_recorders_gives_what_the_sdk_gives(
     views: str, temporality: Any, steps: list[Any]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spanwise import names
@@ -305,7 +305,6 @@ SPANS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(RULES, SPANS)
 def test_the_same_as_looking_at_everything_each_time(rule: MetricRule, spans: list[Span]) -> None:
     found = [(each.since, each.fired, each.resolved) for each in alerts(rule, spans)]

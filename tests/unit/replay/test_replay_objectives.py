@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spanwise.rating.verdict import Verdict
@@ -118,7 +118,6 @@ def plainly(rule: Objective, sent: list[Sent]) -> list[tuple[int, int | None]]:
     return [*found, (fired, None)] if fired is not None else found
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         objective, st.integers(5, 60), st.integers(1, 5), st.sampled_from([0.1, 0.3, 0.5]), st.integers(0, 4)

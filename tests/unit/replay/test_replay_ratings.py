@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import SpanKind
@@ -51,7 +51,7 @@ def in_the_process(rules: tuple[Rule, ...], sent: list[Sent]) -> list[Verdict | 
     return [verdict(each.name, each.kind, each.attributes, each.duration) for each in sent if each.kind]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(0, 3), st.integers(0, 1 << 30))
 def test_the_process_and_replay_agree_on_every_span(
     tmp_path: Path, drawn: Random, count: int, seed: int

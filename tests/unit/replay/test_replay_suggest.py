@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spanwise import names
@@ -129,7 +129,6 @@ ODD = ["*", "off", "true", "1", "", " ", "a: b", "- x", "#", "${env:X}", '"', "'
 TEXTS = st.text(max_size=12) | st.sampled_from(ODD)
 
 
-@settings(deadline=None)
 @given(
     st.lists(TEXTS, min_size=2, max_size=4, unique=True),
     st.booleans(),

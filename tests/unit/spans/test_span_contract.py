@@ -145,7 +145,7 @@ def play(provider: sdk.TracerProvider, first: Any, links: Any, calls: list[Any])
     return observed(ended)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     attributes,
     st.lists(st.tuples(contexts, attributes), max_size=3),

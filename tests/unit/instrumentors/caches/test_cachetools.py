@@ -15,7 +15,7 @@ from typing import Any
 
 import cachetools
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanwise import names
@@ -171,9 +171,7 @@ class Model:
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("sized", [False, True])
 @given(steps=STEPS)
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)  # what is counted is compared with what was before
+@settings(max_examples=60)  # what is counted is compared with what was before
 def test_observed_it_does_the_same_and_counts_what_a_model_does(
     told: Any, instrument: Callable[..., None], kind: Any, sized: bool, steps: list[tuple[str, int, int]]
 ) -> None:
