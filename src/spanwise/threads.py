@@ -10,20 +10,41 @@ stand in the books of :mod:`threading`:
 
 What is taken from ``_thread`` is taken when this module is imported, so all of it fits together: where the
 application has replaced it before, our threads are greenlets, and so are the locks they wait for.
+
+Whatever ends a thread unexpectedly, an exception of the application's in a callback of its own included
+(SystemExit, gevent.Timeout, a BaseException of its making), is told once, and the thread goes on.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import time
 from _thread import allocate_lock, get_ident, start_new_thread
+from functools import partial
 
-from spanwise.log import own_threads
+from spanwise.log import Log, own_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Event", "Thread", "started"]
+__all__ = ["Event", "Thread", "must_pass", "start_waiting", "started", "started_task"]
+
+_logger = Log("spanwise.threads")
+
+# Seconds before a thread that failed goes on: doubled each time, so that a fault that stays costs next to
+# nothing, and the first again after as long without one.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+# Threads that wait for room are few; a program that starts new ones for ever must not fill the memory.
+_MOST_WAITING = 32
+
+_reported: set[str] = set()
+# What starts those for which the machine had no room, and the process that wanted them: a forked child has
+# its own.
+_waiting: list[tuple[int, Callable[[], object]]] = []
+_next_try = 0.0
+_refused = False
 
 
 class Thread:
@@ -122,11 +143,121 @@ class Event:
                 return
 
 
-def started(target: Callable[[], None], name: str) -> Thread | None:
-    """A daemon thread that runs ``target``; None at interpreter shutdown, when none can start."""
-    thread = Thread(target, name)
+def started(
+    target: Callable[[], None],
+    name: str,
+    ended: Event | None = None,
+    again: Callable[[], object] | None = None,
+) -> Thread | None:
+    """A daemon thread that runs ``target`` until it returns: what it raises has it run again, after a pause.
+
+    Args:
+        target: the work. It is called again, from its beginning, when something ended it.
+        name: begins with ``spanwise-``, and is of low cardinality.
+        ended: where given, a pause ends with it, and ``target`` is called once more then, to tidy up.
+        again: called when there may be room for the thread at last; for who has no later occasion to ask.
+
+    Returns:
+        The thread; None where the machine has no room for one, and at interpreter shutdown.
+    """
+    thread = Thread(partial(_until_it_returns, target, name, ended), name)
+    if _start(thread):
+        start_waiting()
+        return thread
+    if again is not None and len(_waiting) < _MOST_WAITING:
+        _waiting.append((os.getpid(), again))
+    return None
+
+
+def started_task(task: Callable[[], None], name: str) -> Thread | None:
+    """A thread that runs ``task`` once; what it raises is reported. None where none could be started.
+
+    Args:
+        task: what is to be done.
+        name: as for :func:`started`.
+    """
+    thread = Thread(partial(_once, task, name), name)
+    return thread if _start(thread) else None
+
+
+def start_waiting() -> None:
+    """Tries those threads again for which there was no room, once a second at most."""
+    global _next_try
+    if not _waiting or time.monotonic() < _next_try:
+        return
+    _next_try = time.monotonic() + 1.0
+    waiting, _waiting[:] = list(_waiting), []
+    for process, again in waiting:
+        if process == os.getpid():
+            again()  # which waits anew where there is no room still
+
+
+def must_pass(error: BaseException) -> bool:
+    """Whether what a callback raised is for whoever called us: its own thread may be ended, ours must not."""
+    return not isinstance(error, Exception) and get_ident() not in own_threads
+
+
+def _start(thread: Thread) -> bool:
+    global _refused
+    if sys.is_finalizing():
+        return False  # Python 3.11 makes one that never runs
     try:
         thread.start()
-    except RuntimeError:
-        return None
-    return thread
+    except (RuntimeError, MemoryError) as error:
+        if not _refused and "shutdown" not in str(error):
+            _refused = True
+            _logger.warning(
+                "a thread for telemetry (%s) cannot be started: %s. It is tried again later. "
+                "Raise the limit of threads (ulimit -u, or the container's)",
+                thread.name,
+                error,
+            )
+        return False
+    return True
+
+
+def _until_it_returns(target: Callable[[], None], name: str, ended: Event | None) -> None:
+    pause = _FIRST_PAUSE
+    while True:
+        last = ended is not None and ended.is_set()
+        began = time.monotonic()
+        try:
+            return target()
+        except BaseException as error:
+            if _is_the_end(error):
+                return None
+            _report(name, "goes on")
+        if last:
+            return None
+        if time.monotonic() - began > _LONGEST_PAUSE:
+            pause = _FIRST_PAUSE
+        (time.sleep if ended is None else ended.wait)(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _once(task: Callable[[], None], name: str) -> None:
+    try:
+        task()
+    except BaseException as error:
+        if not _is_the_end(error):
+            _report(name, "has not done its work")
+
+
+def _is_the_end(error: BaseException) -> bool:
+    """Whether the thread is to end: the interpreter does, or somebody killed the greenlet that it is."""
+    greenlet = sys.modules.get("greenlet")
+    killed: type[BaseException] | None = getattr(greenlet, "GreenletExit", None)
+    return sys.is_finalizing() or (killed is not None and isinstance(error, killed))
+
+
+def _report(name: str, then: str) -> None:
+    if name in _reported:
+        _logger.debug("the thread %s failed again, and %s", name, then, exc_info=True)
+        return
+    _reported.add(name)
+    _logger.exception(
+        "the thread %s failed unexpectedly, and %s; please report this, unless the error is of the "
+        "application's own code. Later ones are logged at DEBUG",
+        name,
+        then,
+    )

@@ -118,8 +118,8 @@ class SlowOperations:
                 self._wakeup.set()
 
     def begin(self) -> None:
-        """Starts the thread. At interpreter shutdown, when none can start, does nothing."""
-        self._thread = started(self._run, "spanwise-slow")
+        """Starts the thread."""
+        self._thread = started(self._run, "spanwise-slow", self._over, self.begin)
 
     def after_fork(self) -> None:
         """In a forked child: nothing was slow yet, and it has a thread of its own."""

@@ -9,7 +9,6 @@ import errno
 import re
 import secrets
 import socket
-import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spanwise.errors import ConfigurationError, MissingExtraError, SpanwiseError
 from spanwise.log import Log
+from spanwise.threads import Thread, started_task
 
 if TYPE_CHECKING:
     from spanwise.console.queries.accounting import InstanceAccount
@@ -85,7 +85,7 @@ class RunningConsole:
             )
         )
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._serve, name="spanwise-console", daemon=True)
+        self._thread: Thread | None = None
 
     def summary(self) -> Summary:
         """What has arrived so far."""
@@ -107,7 +107,8 @@ class RunningConsole:
             return
         self._stopped = True
         self._server.should_exit = True
-        self._thread.join(_GRACE_SECONDS + 5)
+        if self._thread is not None:
+            self._thread.join(_GRACE_SECONDS + 5)
         self._listener.close()
         self._store.close()
 
@@ -120,14 +121,15 @@ class RunningConsole:
         self.stop()
 
     def _start(self) -> None:
-        self._thread.start()
+        thread = self._thread = started_task(self._serve, "spanwise-console")
         deadline = time.monotonic() + _START_SECONDS
         while not self._server.started:
-            if self._failure is not None or not self._thread.is_alive() or time.monotonic() > deadline:
+            late = time.monotonic() > deadline
+            if self._failure is not None or thread is None or not thread.is_alive() or late:
                 self.stop()
                 raise SpanwiseError(f"The console did not start: {self._failure or 'no reason given'}")
             # uvicorn tells by a flag, not by an event.
-            self._thread.join(0.01)
+            thread.join(0.01)
 
     def _serve(self) -> None:
         try:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from spanwise.console.rows import Batch, SpanRow
 from spanwise.console.schema import COLUMN_TYPES, TABLES, open_database
 from spanwise.log import Log
+from spanwise.threads import started
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,8 +76,7 @@ class Store:
         self._remembered: dict[str, None] = {}
         self._resources: set[str] = set()
         self._load()
-        self._writer = threading.Thread(target=self._run, name="spanwise-console-writer", daemon=True)
-        self._writer.start()
+        self._writer = started(self._run, "spanwise-console-writer")
 
     @property
     def generation(self) -> int:
@@ -118,7 +118,8 @@ class Store:
         with self._wake:
             self._closing = True
             self._wake.notify()
-        self._writer.join()
+        if self._writer is not None:
+            self._writer.join()
         self._connection.close()
 
     # -- the writer's thread ------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 from spanwise.errors import ConfigurationError
 from spanwise.log import Log
 from spanwise.settings import Exporter
-from spanwise.threads import started
+from spanwise.threads import must_pass, started_task
 
 __all__ = ["address", "close", "make", "own_signal"]
 
@@ -52,11 +52,13 @@ def close(shutdowns: Sequence[Callable[[], None]], deadline: float) -> None:
         for shutdown in shutdowns:
             try:
                 shutdown()
-            except Exception as error:
+            except BaseException as error:
+                if must_pass(error):
+                    raise
                 _logger.warning("an exporter failed at exit: %r", error)
 
-    thread = started(run, "spanwise-exit")
-    if thread is None:  # none can start any more
+    thread = started_task(run, "spanwise-exit")
+    if thread is None:
         run()
         return
     thread.join(max(deadline - time.monotonic(), _LEAST_SECONDS))

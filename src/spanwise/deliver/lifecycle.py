@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
-from spanwise.threads import started
+from spanwise.threads import started_task
 
 __all__ = ["Lifecycle"]
 
@@ -72,9 +72,9 @@ class Lifecycle:
         signal.signal(number, signal.SIG_DFL)
         # Not here: the handler runs on top of whatever the main thread was doing, perhaps with a lock
         # that the delivery needs.
-        dying = started(partial(self._end_and_die, number), "spanwise-sigterm")
-        if dying is None:  # none can start any more
-            self._end_and_die(number)
+        dying = started_task(partial(self._end_and_die, number), "spanwise-sigterm")
+        if dying is None:
+            os.kill(os.getpid(), number)
         else:
             atexit.register(dying.join)  # the main thread may come to its end meanwhile
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import math
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -13,6 +12,7 @@ import urllib.request
 from typing import Any, Final, NamedTuple
 
 from spanwise.errors import SpanwiseError
+from spanwise.threads import started_task
 
 __all__ = ["Line", "Server", "check_headers"]
 
@@ -179,9 +179,11 @@ class Server:
 
         # A socket's time-out is for each piece, and looking a name up has none: only from outside can all of
         # it be bounded. What is given up is left to end by itself; it keeps no program from ending.
-        asking = threading.Thread(target=exchange, daemon=True)
-        asking.start()
-        asking.join(self._timeout)
+        asking = started_task(exchange, "spanwise-gate")
+        if asking is None:
+            exchange()
+        else:
+            asking.join(self._timeout)
         outcome = done[0] if done else TimeoutError(f"no whole answer within {self._timeout:g} s")
         if isinstance(outcome, tuple):
             return outcome

@@ -21,7 +21,7 @@ from spanwise.instrumentors._weak import living
 from spanwise.instruments import ByMeter, Callback, make
 from spanwise.log import DEBUG, WARNING, Log
 from spanwise.names import Metric
-from spanwise.threads import Event, Thread, started
+from spanwise.threads import Event, Thread, started_task
 
 __all__ = ["Servers", "servers_of"]
 
@@ -167,26 +167,31 @@ class Servers:
                 answered = self._answered = Event()
                 # Those that were late last time are asked last, so that the others need not wait.
                 servers.sort(key=lambda each: each.late)
-                self._thread = started(partial(self._poll, servers, answered), "spanwise-redis-info")
-                if self._thread is None:  # the interpreter is ending
+                self._thread = started_task(partial(self._poll, servers, answered), "spanwise-redis-info")
+                if self._thread is None:
                     return []
             self._answered.wait(_PATIENCE)
         return list(self._servers.values())
 
     def _poll(self, servers: list[_Server], answered: Event) -> None:
-        with suppressed():
-            for server in servers:
-                if server.late:
-                    answered.set()
-                try:
-                    options = next((mine for _, mine in living(server.clients)), None)
-                    server.figures = _info(server, options) if options is not None else {}
-                    server.late = False
-                except Exception as error:
-                    server.figures = {}
-                    server.late = True
-                    self._explain(server, error)
-        answered.set()
+        try:
+            with suppressed():
+                for server in servers:
+                    if server.late:
+                        answered.set()
+                    self._poll_one(server)
+        finally:
+            answered.set()
+
+    def _poll_one(self, server: _Server) -> None:
+        try:
+            options = next((mine for _, mine in living(server.clients)), None)
+            server.figures = _info(server, options) if options is not None else {}
+            server.late = False
+        except Exception as error:
+            server.figures = {}
+            server.late = True
+            self._explain(server, error)
 
     def _explain(self, server: _Server, error: Exception) -> None:
         import redis

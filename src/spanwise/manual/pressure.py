@@ -21,7 +21,7 @@ from spanwise.meters.locks import ForkLock
 from spanwise.meters.memory import MEGABYTE, Crossing
 from spanwise.meters.resident import resident_bytes
 from spanwise.shown import figure
-from spanwise.threads import Event, Thread, started
+from spanwise.threads import Event, Thread, started, started_task
 
 __all__ = ["MemoryPressure", "Reaction"]
 
@@ -156,7 +156,7 @@ class Reaction:
         if self._crossing is None or not self._crossing.crossed(used):
             return
         # Of its own: one that hangs keeps neither another hook nor the watch from going on.
-        started(partial(self._react, used), "spanwise-memory-hook")
+        started_task(partial(self._react, used), "spanwise-memory-hook")
 
     def renew(self) -> None:
         """In a forked child no hook runs, though one of the parent's may have at the fork."""
@@ -172,7 +172,7 @@ class Reaction:
                     result = asyncio.run(_awaited(result))
                 if isinstance(result, int) and not isinstance(result, bool):
                     pressure.disposed(result)
-        except Exception as error:
+        except BaseException as error:  # its thread is ours, and ends here in any case
             tell(f"a hook of on_memory_pressure raised {type(error).__name__}: {text(error)}")
         finally:
             self._busy.release()
@@ -214,7 +214,7 @@ class _Watcher:
 
     def _go_on(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._thread = started(self._run, "spanwise-memory")
+            self._thread = started(self._run, "spanwise-memory", again=self._go_on)
 
     def _run(self) -> None:
         while True:

@@ -10,7 +10,7 @@ from typing import Any
 from spanwise.context import suppressed
 from spanwise.log import DEBUG, WARNING, Log
 from spanwise.meters.history import History
-from spanwise.threads import Event, Thread, started
+from spanwise.threads import Event, Thread, must_pass, started
 
 __all__ = ["Sampler"]
 
@@ -56,12 +56,12 @@ class Sampler:
     def _reset(self) -> None:
         self._wakeup = Event()
         self._asked: deque[Event] = deque()
-        self._ended = False
+        self._ended = self._begun = False
         self._thread: Thread | None = None
 
     def begin(self) -> None:
-        """Starts the thread. At interpreter shutdown, when none can start, does nothing."""
-        self._thread = started(self._run, "spanwise-history")
+        """Starts the thread."""
+        self._thread = started(self._run, "spanwise-history", again=self.begin)
 
     def after_fork(self) -> None:
         """In a forked child: an empty history with a thread of its own."""
@@ -114,8 +114,10 @@ class Sampler:
             began = self._clock()
             self._wakeup.wait(min(_AFTER_START, self.interval))
             self._prepare_once()
-            for beginning in () if self._ended else list(self._beginnings):
-                self._guarded("prepare for samples", beginning)
+            if not self._ended and not self._begun:
+                self._begun = True
+                for beginning in list(self._beginnings):
+                    self._guarded("prepare for samples", beginning)
             due = began + self.interval
             while not self._ended:
                 due = self._turn(due)
@@ -151,7 +153,11 @@ class Sampler:
     def _guarded(self, doing: str, function: Callable[..., None], *arguments: Any) -> None:
         try:
             function(*arguments)
-        except Exception as error:
+        except (
+            BaseException
+        ) as error:  # the application's listeners and observable instruments raise anything
+            if must_pass(error):
+                raise
             level = DEBUG if self._failed else WARNING
             self._failed = True
             _logger.log(level, "could not %s: %r", doing, error)
