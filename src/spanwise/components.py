@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.environment_variables import OTEL_PROPAGATORS, OTEL_PYTHON_ID_GENERATOR
-from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import Sampler
 
+from spanwise.installed import entry_points
 from spanwise.log import Log
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+    from opentelemetry.sdk.trace.sampling import Sampler
 
 __all__ = ["id_generator", "propagators", "sampler"]
 
 _logger = Log("spanwise")
+
+# Of the API itself: nobody has to look whether they are installed.
+_BUILT_IN_PROPAGATORS = frozenset({"tracecontext", "baggage", "none"})
+
+# Its variables have their names in the SDK too, whose import `propagators` must not cost.
+OTEL_TRACES_SAMPLER = "OTEL_TRACES_SAMPLER"
+OTEL_TRACES_SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG"
 
 # The specification's samplers, which the provider itself makes from the variables.
 _BUILT_IN = (
@@ -34,6 +42,8 @@ def sampler() -> Sampler | None:
     name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
     if not name or name.lower() in _BUILT_IN:
         return None
+    from opentelemetry.sdk.trace.sampling import Sampler
+
     factory = _load("opentelemetry_traces_sampler", name, OTEL_TRACES_SAMPLER)
     try:
         made = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG)) if factory else None
@@ -48,6 +58,8 @@ def id_generator() -> IdGenerator | None:
     name = os.environ.get(OTEL_PYTHON_ID_GENERATOR, "").strip()
     if not name or name == "random":
         return None
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+
     cls = _load("opentelemetry_id_generator", name, OTEL_PYTHON_ID_GENERATOR)
     return cls() if isinstance(cls, type) and issubclass(cls, IdGenerator) else None
 
@@ -59,9 +71,9 @@ def propagators() -> None:
     observed then.
     """
     asked = [name.strip() for name in os.environ.get(OTEL_PROPAGATORS, "").split(",") if name.strip()]
-    if not asked or "opentelemetry.propagate" in sys.modules:
+    if _BUILT_IN_PROPAGATORS.issuperset(asked) or "opentelemetry.propagate" in sys.modules:
         return
-    known = {entry.name for entry in entry_points(group="opentelemetry_propagator")} | {"none"}
+    known = {entry.name for entry in entry_points("opentelemetry_propagator")} | {"none"}
     missing = [name for name in asked if name.lower() not in known and name not in known]
     if missing:
         left = [name for name in asked if name not in missing] or ["tracecontext", "baggage"]
@@ -76,7 +88,7 @@ def propagators() -> None:
 
 
 def _load(group: str, name: str, variable: str) -> Any:
-    found = {entry.name: entry for entry in entry_points(group=group)}
+    found = {entry.name: entry for entry in entry_points(group)}
     if name not in found:
         _logger.warning(
             "no %r is installed (%s); the default is used. Installed: %s",

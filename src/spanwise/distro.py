@@ -11,14 +11,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from spanwise import components, limits, names, notices, providers, report, resource, sources
-from spanwise.deliver import exporters
-from spanwise.deliver.lifecycle import Lifecycle
-from spanwise.deliver.pipeline import Pipeline
+from spanwise import names, notices, sources
 from spanwise.errors import SpanwiseError
-from spanwise.instrumentors._abandoned import end_abandoned
-from spanwise.instrumentors.load import load
-from spanwise.instrumentors.reloader import when_supervising
 from spanwise.launched import Launch
 from spanwise.log import Log
 from spanwise.options import merged, options_of
@@ -60,6 +54,8 @@ def start(**arguments: Any) -> None:
         loaded = current.settings
         if loaded.disabled:
             return
+        from spanwise import components
+
         components.propagators()
         # What users see of the stable conventions must not depend on the way of launching.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", STABLE_CONVENTIONS)
@@ -83,6 +79,9 @@ def instrument() -> None:
         return
     current.instrumented = True
     try:
+        from spanwise import report
+        from spanwise.instrumentors.load import load
+
         if not current.settings.disabled:
             current.outcomes = load(current.settings, merged(options_of(current.settings), current.options))
         if current.settings.startup_report:
@@ -101,6 +100,10 @@ def _switch_off() -> None:
 def _read(arguments: dict[str, Any]) -> Launch:
     """Settings and thresholds. The thresholds file may hold settings, and a setting names the file."""
     launched = Launch(sources.load(arguments))
+    if launched.settings.disabled:
+        return launched
+    from spanwise import limits
+
     try:
         limits.read(launched, arguments)
     except SpanwiseError as error:
@@ -131,6 +134,17 @@ def _start_from_file(launched: Launch, path: str) -> None:
 
 
 def _start(launched: Launch) -> None:
+    # Here, not above: a process that wants no telemetry must not pay for it.
+    from spanwise import resource
+
+    resource.import_sdk()
+    from spanwise import providers
+    from spanwise.deliver import exporters
+    from spanwise.deliver.lifecycle import Lifecycle
+    from spanwise.deliver.pipeline import Pipeline
+    from spanwise.instrumentors._abandoned import end_abandoned
+    from spanwise.instrumentors.reloader import when_supervising
+
     loaded = launched.settings
     own = [
         signal

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from importlib.metadata import EntryPoint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.instrumentation.environment_variables import (
@@ -20,9 +19,11 @@ from opentelemetry.instrumentation.environment_variables import (
 )
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from spanwise import distro
-from spanwise.instrumentors.load import ALL
+from spanwise.launch import switched_off
 from spanwise.log import Log
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["SpanwiseConfigurator", "SpanwiseDistro", "SpanwiseInstrumentor", "at_last"]
 
@@ -50,7 +51,10 @@ class SpanwiseConfigurator:
 
     def configure(self, **_: Any) -> None:
         """Starts telemetry; the launcher's keyword arguments have no meaning for us."""
-        distro.start()
+        if not switched_off():
+            from spanwise import distro
+
+            distro.start()
         if SpanwiseDistro.chosen:
             _Skipped.begin()
 
@@ -68,7 +72,7 @@ class _Skipped:
     @classmethod
     def begin(cls) -> None:
         cls.before, cls.on = os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS), True
-        os.environ[OTEL_PYTHON_DISABLED_INSTRUMENTATIONS] = ALL
+        os.environ[OTEL_PYTHON_DISABLED_INSTRUMENTATIONS] = "*"  # all
 
     @classmethod
     def end(cls) -> None:
@@ -85,7 +89,9 @@ class _Skipped:
 def at_last() -> None:
     """The ``opentelemetry_post_instrument`` entry point: instruments, if this distribution was chosen."""
     _Skipped.end()
-    if SpanwiseDistro.chosen:
+    if SpanwiseDistro.chosen and not switched_off():
+        from spanwise import distro
+
         distro.instrument()
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["configure"]
+import os
+
+__all__ = ["configure", "switched_off"]
+
+# Of spanwise.settings, whose import a process without telemetry need not pay for. A test compares them.
+_DISABLED = "OTEL_SDK_DISABLED"
+_REPORT = "SPANWISE_STARTUP_REPORT"
+_PROPAGATORS = "OTEL_PROPAGATORS"
 
 
 def configure(**settings: object) -> None:
@@ -23,6 +30,8 @@ def configure(**settings: object) -> None:
     """
     # Imported on the call: the package's other uses (the commands, the names) need no SDK.
     try:
+        if not settings and switched_off():
+            return
         from spanwise import distro
     except Exception as error:  # an OpenTelemetry package of a version that does not fit, or half installed
         from spanwise.log import Log
@@ -30,3 +39,18 @@ def configure(**settings: object) -> None:
         Log("spanwise").error("no telemetry: spanwise cannot be imported: %r", error)
         return
     distro.launch(**settings)
+
+
+def switched_off() -> bool:
+    """Whether the environment alone says that there is no telemetry, and nothing is left to do or to print.
+
+    Asked before anything is imported: a process that wants no telemetry pays next to nothing for it. The
+    propagators stay those of ``OTEL_PROPAGATORS``, as the specification asks: the API makes them itself.
+    """
+    if os.environ.get(_DISABLED, "").strip().lower() != "true" or os.environ.get(_REPORT):
+        return False
+    if os.environ.get(_PROPAGATORS):
+        from spanwise import components
+
+        components.propagators()
+    return True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spanwise.alerts.slow import SlowOperations
-from spanwise.instrumentors.load import Outcome
-from spanwise.meters.sampler import Sampler
-from spanwise.rating.verdict import VerdictFunction
-from spanwise.settings import Settings
+if TYPE_CHECKING:
+    from spanwise.alerts.slow import SlowOperations
+    from spanwise.instrumentors.load import Outcome
+    from spanwise.meters.sampler import Sampler
+    from spanwise.rating.verdict import VerdictFunction
+    from spanwise.settings import Settings
 
 __all__ = ["Launch"]
 

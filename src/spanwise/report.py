@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
-from spanwise.instrumentors.load import Outcome
+from spanwise import installed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from spanwise.instrumentors.load import Outcome
 
 __all__ = ["lines", "show"]
 
@@ -38,7 +41,7 @@ def lines(
         thresholds: where they come from, and one line a rule that holds. Empty where telemetry is off.
     """
     width = max((len(outcome.name) for outcome in outcomes), default=0)
-    report = [f"spanwise {version('spanwise')}: {service}"]
+    report = [f"spanwise {installed.version('spanwise')}: {service}"]
     for title, entries in (
         ("data goes to", list(destinations) or ["nowhere: no exporter"]),
         *(

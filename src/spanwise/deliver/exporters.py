@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
 from spanwise.errors import ConfigurationError
+from spanwise.installed import entry_points
 from spanwise.log import Log
 from spanwise.settings import Exporter
 from spanwise.threads import must_pass, started_task
@@ -82,7 +82,7 @@ def make(signal: str, name: str, exporter: Exporter) -> Any:
     """
     wanted = _GRPC.get(name, name)
     group = f"opentelemetry_{signal}_exporter"
-    found = {entry.name: entry for entry in entry_points(group=group)}
+    found = {entry.name: entry for entry in entry_points(group)}
     if wanted not in found:
         raise ConfigurationError(
             f"no {signal} exporter {wanted!r} is installed",

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
+
+from spanwise.installed import version
 
 __all__ = ["Instrumentor"]
 
@@ -45,9 +46,8 @@ class Instrumentor(ABC):
         """Why the installed library is not observed; None where it is, empty where it is not installed."""
         if not self.library:
             return None
-        try:
-            installed = version(self.library)
-        except PackageNotFoundError:
+        installed = version(self.library)
+        if installed is None:
             return ""
         numbers = tuple(int(part) for part in installed.split(".")[:2] if part.isdigit())
         if numbers >= self.since:

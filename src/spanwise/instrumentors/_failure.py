@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry.trace import Span, Status, StatusCode
 
 from spanwise import names
-from spanwise.privacy.exceptions import message_of, redacted, told_message, type_name
+from spanwise.privacy.described import message_of, type_name
 
 __all__ = ["message_of", "tell", "told_message", "type_name"]
 
@@ -18,6 +18,8 @@ def tell(span: Span, error: BaseException | None, message: str | None) -> None:
         error: what was raised; None where an answer said so.
         message: instead of the exception's; then no stack trace is told, which would repeat that.
     """
+    from spanwise.privacy.exceptions import redacted  # most processes that start see no exception
+
     safe = redacted(error) if error is not None and message is None else None
     said = (message_of(error) if safe is None else safe.message) if message is None else message
     span.set_status(Status(StatusCode.ERROR, said or None))
@@ -30,3 +32,10 @@ def tell(span: Span, error: BaseException | None, message: str | None) -> None:
     if safe is not None:
         event[names.EXCEPTION_STACKTRACE] = safe.stacktrace
     span.add_event(names.EXCEPTION_EVENT, event)
+
+
+def told_message(error: BaseException) -> str:
+    """What may be told of an exception's message where its stack trace is not."""
+    from spanwise.privacy import exceptions
+
+    return exceptions.told_message(error)

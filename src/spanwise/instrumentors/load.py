@@ -10,16 +10,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from spanwise.installed import entry_points
 from spanwise.instrumentors._imports import is_being_imported, when_imported
 from spanwise.instrumentors.table import INSTRUMENTORS, STABLE_ONLY, TRIGGERS
 from spanwise.log import Log
 from spanwise.settings import Settings
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from spanwise.installed import Entry
 
 __all__ = ["ALL", "Outcome", "load"]
 
@@ -56,8 +60,8 @@ def load(settings: Settings, options: Mapping[str, Mapping[str, Any]] | None = N
     Returns:
         One outcome an instrumentation, by name. Never raises.
     """
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
+    found: dict[str, Entry | EntryPoint] = {}
+    for entry in entry_points(GROUP):
         found.setdefault(entry.name, entry)
     found.pop(OURS, None)
     outcomes = []
@@ -71,6 +75,8 @@ def load(settings: Settings, options: Mapping[str, Mapping[str, Any]] | None = N
     known = {*found, *INSTRUMENTORS}
     for name in settings.enabled_instrumentations:
         if name not in known:
+            from difflib import get_close_matches
+
             close = get_close_matches(name.lower(), known, n=1)
             _logger.warning(
                 "SPANWISE_ENABLED_INSTRUMENTATIONS names %r, which is no instrumentation here. %s",
@@ -119,7 +125,7 @@ class _Candidate(NamedTuple):
     by: Callable[[], str]
 
 
-def _candidate(name: str, entry: EntryPoint | None, settings: Settings) -> _Candidate:
+def _candidate(name: str, entry: Entry | EntryPoint | None, settings: Settings) -> _Candidate:
     if name in INSTRUMENTORS and name not in settings.contrib_instrumentations and _speaks(name):
         return _ours(name)
     if entry is None:
@@ -149,7 +155,7 @@ def _ours(name: str) -> _Candidate:
     return _Candidate(name, conflict, INSTRUMENTORS[name].partition(":")[0], make, lambda: "spanwise")
 
 
-def _theirs(name: str, entry: EntryPoint) -> _Candidate:
+def _theirs(name: str, entry: Entry | EntryPoint) -> _Candidate:
     def conflict() -> Outcome | None:
         from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts
 

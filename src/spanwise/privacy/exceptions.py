@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Final
 
 from spanwise.privacy import redis, sql, url
+from spanwise.privacy.described import message_of, type_name
 
-__all__ = ["Redacted", "message_of", "redacted", "told_message", "type_name"]
+__all__ = ["Redacted", "redacted", "told_message"]
 
 # Exceptions that are looked through, some 2 µs each. A longer chain is told without message and stack trace.
 _CHAIN: Final = 100
@@ -78,20 +79,6 @@ class Redacted:
     def __init__(self, message: str, stacktrace: str) -> None:
         self.message = message
         self.stacktrace = stacktrace
-
-
-def type_name(error: BaseException) -> str:
-    """An exception's class as ``error.type`` wants it: with its module, except for built-in ones."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def message_of(error: BaseException | None) -> str:
-    """An exception's message as it is; a placeholder where its ``__str__`` raises."""
-    try:
-        return "" if error is None else str(error)
-    except Exception:
-        return f"<{type(error).__name__} whose message cannot be read>"
 
 
 def redacted(error: BaseException) -> Redacted | None:

@@ -95,7 +95,7 @@ def test_the_old_names_and_both_are_contrib_s_to_write(
 ) -> None:
     """So they are contrib's one by one. Without a wish, the stable names are this distribution's default."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", opt_in)
-    (entry,) = loader.entry_points(group=loader.GROUP, name="flask")
+    (entry,) = (each for each in loader.entry_points(loader.GROUP) if each.name == "flask")
     chosen = loader._candidate("flask", entry, Settings())
     assert (chosen.by() == "spanwise") is (by == "spanwise")
     switched = loader._candidate("flask", entry, Settings(contrib_instrumentations=("flask",)))

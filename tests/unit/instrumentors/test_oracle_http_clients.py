@@ -272,7 +272,7 @@ def test_the_old_names_and_both_are_contrib_s_to_write(
     library: str, opt_in: str, ours: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", opt_in)
-    (entry,) = loader.entry_points(group=loader.GROUP, name=library)
+    (entry,) = (each for each in loader.entry_points(loader.GROUP) if each.name == library)
     assert (loader._candidate(library, entry, Settings()).by() == "spanwise") is ours
     switched = loader._candidate(library, entry, Settings(contrib_instrumentations=(library,)))
     assert f"opentelemetry-instrumentation-{library}" in switched.by()

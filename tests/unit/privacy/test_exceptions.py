@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import PendingRollbackError, StatementError
 
-from spanwise.privacy.exceptions import message_of, redacted, type_name
+from spanwise.privacy.described import message_of, type_name
+from spanwise.privacy.exceptions import redacted
 
 SECRET = "4111111111111111"
 
