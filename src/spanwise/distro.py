@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from spanwise import names, notices, sources
+from spanwise import environment, names, notices, sources
 from spanwise.errors import SpanwiseError
 from spanwise.launched import Launch
 from spanwise.log import Log
@@ -54,6 +54,8 @@ def start(**arguments: Any) -> None:
         loaded = current.settings
         if loaded.disabled:
             return
+        for problem in environment.mend():
+            _logger.warning("%s", problem)
         from spanwise import components
 
         components.propagators()

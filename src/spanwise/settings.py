@@ -13,7 +13,7 @@ and the next source in the order of precedence holds, as the specification asks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,11 @@ __all__ = ["OTLP", "SIGNALS", "Exporter", "Settings", "documentation", "fields"]
 SIGNALS = ("traces", "metrics", "logs")
 OTLP = "OTEL_EXPORTER_OTLP_"
 
+
+# Above these a figure is a mistake, and they hold instead. A span waits in 350 bytes, a log record in 2,000.
+_MOST_HELD = 1 << 20
+_MOST_IN_A_REQUEST = 1 << 16
+_HOUR, _DAY = 3_600_000, 86_400_000
 
 _PROTOCOL = values.one_of("http/protobuf", "grpc")
 _COMPRESSION = values.one_of("none", "gzip")
@@ -52,7 +57,9 @@ class Exporter:
         "HEADERS", (), "`key=value,…` sent with every export", values.headers
     )
     compression: str = _setting("COMPRESSION", "none", "`none` or `gzip`", _COMPRESSION)
-    timeout: int = _setting("TIMEOUT", 10_000, "longest wait for one answer, in ms", values.positive)
+    timeout: int = _setting(
+        "TIMEOUT", 10_000, "longest wait for one answer, in ms", values.milliseconds(_HOUR)
+    )
     certificate: str | None = _setting(
         "CERTIFICATE", None, "file with the authorities trusted for the server"
     )
@@ -60,7 +67,20 @@ class Exporter:
         "CLIENT_CERTIFICATE", None, "our certificate, where the server asks for one"
     )
     client_key: str | None = _setting("CLIENT_KEY", None, "its private key")
+    insecure: bool = _setting(
+        "INSECURE",
+        False,
+        "`true`: no TLS for gRPC, where the endpoint has no scheme that says so",
+        values.specified_boolean,
+    )
     endpoint_is_whole: bool = False  # a signal's own endpoint gets no path appended
+    #: Where each setting came from, by its name; absent: the default. For messages.
+    places: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def place(self, name: str) -> str:
+        """Where a setting came from, for messages: a variable, an argument or the thresholds file."""
+        general = next(field.metadata["env"] for field in fields(Exporter) if field.name == name)
+        return self.places.get(name, f"{OTLP}{general}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,25 +203,36 @@ class Settings:
         "OTEL_BSP_MAX_QUEUE_SIZE",
         65_536,
         "spans held at most; beyond, they are dropped and counted",
-        values.positive,
+        values.whole(1, _MOST_HELD),
     )
     # The specification's 512 asks for a request every 0.05 s at 10,000 spans a second, and a request costs as
     # much as recording 30 spans, however few are in it. 4 MiB are its limit in any case.
     span_batch: int = _setting(
-        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 2_048, "spans in one request at most", values.positive
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        2_048,
+        "spans in one request at most",
+        values.whole(1, _MOST_IN_A_REQUEST),
     )
     span_delay: int = _setting(
-        "OTEL_BSP_SCHEDULE_DELAY", 5_000, "longest wait before spans are sent, in ms", values.not_negative
+        "OTEL_BSP_SCHEDULE_DELAY", 5_000, "longest wait before spans are sent, in ms", values.whole(0, _HOUR)
     )
-    log_queue: int = _setting("OTEL_BLRP_MAX_QUEUE_SIZE", 16_384, "log records held at most", values.positive)
+    log_queue: int = _setting(
+        "OTEL_BLRP_MAX_QUEUE_SIZE", 16_384, "log records held at most", values.whole(1, _MOST_HELD)
+    )
     log_batch: int = _setting(
-        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512, "log records in one request at most", values.positive
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+        512,
+        "log records in one request at most",
+        values.whole(1, _MOST_IN_A_REQUEST),
     )
     log_delay: int = _setting(
-        "OTEL_BLRP_SCHEDULE_DELAY", 1_000, "the same, for log records, in ms", values.not_negative
+        "OTEL_BLRP_SCHEDULE_DELAY", 1_000, "the same, for log records, in ms", values.whole(0, _HOUR)
     )
     metric_interval: int = _setting(
-        "OTEL_METRIC_EXPORT_INTERVAL", 60_000, "time between two exports of metrics, in ms", values.positive
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        60_000,
+        "time between two exports of metrics, in ms",
+        values.whole(1, _DAY),
     )
     metric_temporality: str = _setting(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
@@ -222,7 +253,7 @@ class Settings:
         "SPANWISE_EXIT_TIMEOUT",
         2_000,
         "longest wait at exit for what is still unsent, in ms",
-        values.not_negative,
+        values.whole(0, _HOUR),
     )
 
     problems: tuple[str, ...] = ()

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Any, NamedTuple
 
+from spanwise import values
 from spanwise.settings import OTLP, SIGNALS, Exporter, Settings, documentation, fields
 
 __all__ = ["load", "thresholds_file"]
+
+_MOST_SHOWN = 80  # characters of a value in a message
+
+
+class _Found(NamedTuple):
+    """A setting's value, and where it came from."""
+
+    value: Any
+    place: str
 
 
 def _known_names() -> list[str]:
@@ -22,6 +31,8 @@ def _known_names() -> list[str]:
 
 def _hint(name: str) -> str:
     """What somebody may have meant: the name in code of a variable, or of something close."""
+    import difflib  # nobody's start needs it but that of who misspells
+
     meant = {each: each for each in _known_names()}
     for variable, field, _, _ in documentation():
         for prefix in ("", "otel_", "spanwise_"):
@@ -31,10 +42,30 @@ def _hint(name: str) -> str:
 
 
 def _as_text(value: object) -> str:
-    """A value of an argument or of the file, written as a variable would have it."""
-    if isinstance(value, Mapping):
-        return ",".join(f"{quote(str(key))}={quote(str(each))}" for key, each in value.items())
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    """A value of an argument or of the file, written as a variable would have it.
+
+    Raises:
+        ValueError: it is of a type that no setting is given by.
+    """
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ",".join(map(_as_text, value))
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, (str, int, float)):
+        raise ValueError(f"{type(value).__name__} is no type of a setting")
+    return str(value)
+
+
+def _given(value: object, parse: Callable[[Any], Any]) -> Any:
+    """What the parser reads: text, or headers as the mapping or the pairs that they are."""
+    if parse is values.headers:
+        if isinstance(value, Mapping):
+            return value
+        if isinstance(value, (list, tuple)) and all(
+            isinstance(each, (list, tuple)) and len(each) == 2 for each in value
+        ):
+            return value
+    return _as_text(value)
 
 
 class _Reader:
@@ -46,9 +77,17 @@ class _Reader:
         self.arguments, self.environ, self.file = arguments, environ, file
         self.problems: list[str] = []
 
-    def read(self, name: str, variable: str, parse: Callable[[str], Any]) -> Any:
-        """The value that holds, or None where no source has one that can be used."""
+    def read(self, name: str, variable: str, parse: Callable[[Any], Any], otherwise: object) -> _Found | None:
+        """The value that holds, or None where no source has one that can be used.
+
+        Args:
+            name: the setting's, in code.
+            variable: its environment variable.
+            parse: makes the value from text.
+            otherwise: what holds where None is found, for messages.
+        """
         found = None
+        unusable: list[tuple[str, str]] = []
         for place, value in (
             (f"thresholds file, settings: {name}", self.file.get(name)),
             # The specification: an empty variable counts as not set.
@@ -57,15 +96,41 @@ class _Reader:
         ):
             if value is None:
                 continue
-            text = _as_text(value)
             try:
-                found = parse(text)
+                found = _Found(parse(_given(value, parse)), place)
+            except values.Partly as error:
+                found = _Found(error.value, place)
+                rest = "The others are sent" if parse is values.headers else f"{error.value} is used"
+                self.problems.append(f"{_shown(name, value)} ({place}): {error}. {rest}")
             except ValueError as error:
-                # Headers carry tokens: a mistyped one must not end up in a log.
-                shown = "the value" if name.endswith("headers") else repr(text)
-                problem = f"{shown} cannot be used ({place}): {error}. The next source or the default holds"
-                self.problems.append(problem)
+                unusable.append((place, f"{_shown(name, value)} cannot be used ({place}): {error}"))
+            except Exception as error:  # an object of the application's that raises where it is read
+                unusable.append((place, f"a value that raises {type(error).__name__} is no use ({place})"))
+        for _, problem in unusable:
+            used = otherwise if found is None else found.value
+            self.problems.append(f"{problem}. {_used(name, used)}")
         return found
+
+
+def _shown(name: str, value: object) -> str:
+    """A value in a message: escaped, cut, and without what may be secret in it."""
+    # Headers carry tokens: a mistyped one must not end up in a log.
+    if name.endswith("headers"):
+        return "the headers"
+    try:
+        text = _as_text(value)
+    except Exception:
+        text = type(value).__name__
+    if name.endswith("endpoint"):
+        text = values.without_secrets(text)
+    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+
+
+def _used(name: str, value: object) -> str:
+    if name.endswith("headers"):
+        return "They are left out" if not value else "Those of the next source are sent"
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str("" if value is None else value)
+    return f"{text.lower() if isinstance(value, bool) else text} is used" if text else "It counts as not set"
 
 
 def thresholds_file(settings: Settings) -> Path | None:
@@ -96,23 +161,45 @@ def load(
             if name not in known:
                 reader.problems.append(f"unknown setting {name!r} ({label}). {_hint(name)}")
 
-    values: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for field in fields(Settings):
-        value = reader.read(field.name, field.metadata["env"], field.metadata["parse"])
-        if value is not None:
-            values[field.name] = value
-    general = {
-        field.name: reader.read(field.name, f"{OTLP}{field.metadata['env']}", field.metadata["parse"])
-        for field in fields(Exporter)
-    }
+        found = reader.read(field.name, field.metadata["env"], field.metadata["parse"], field.default)
+        if found is not None:
+            chosen[field.name] = found.value
+    general: dict[str, _Found] = {}
+    for field in fields(Exporter):
+        variable = f"{OTLP}{field.metadata['env']}"
+        found = reader.read(field.name, variable, field.metadata["parse"], field.default)
+        if found is not None:
+            general[field.name] = found
     for signal in SIGNALS:
-        chosen: dict[str, Any] = {name: value for name, value in general.items() if value is not None}
-        for field in fields(Exporter):
-            variable = f"{OTLP}{signal.upper()}_{field.metadata['env']}"
-            value = reader.read(f"{signal}_{field.name}", variable, field.metadata["parse"])
-            if value is not None:
-                chosen[field.name] = value
-                if field.name == "endpoint":
-                    chosen["endpoint_is_whole"] = True
-        values[signal] = Exporter(**chosen)
-    return Settings(**values, problems=tuple(reader.problems))
+        chosen[signal] = _exporter(reader, signal, general)
+    settings = Settings(**chosen)
+    for batch, queue in (("span_batch", "span_queue"), ("log_batch", "log_queue")):
+        most = getattr(settings, queue)
+        if getattr(settings, batch) > most:
+            if batch in chosen:
+                variables = {field.name: field.metadata["env"] for field in fields(Settings)}
+                reader.problems.append(
+                    f"{chosen[batch]} cannot be used ({variables[batch]}): it is more than the {most} that"
+                    f" {variables[queue]} allows. {most} is used"
+                )
+            chosen[batch] = most
+    return dataclasses.replace(settings, **chosen, problems=tuple(reader.problems))
+
+
+def _exporter(reader: _Reader, signal: str, general: Mapping[str, _Found]) -> Exporter:
+    """How a signal is sent: by its own settings, else by the general ones."""
+    chosen = dict(general)
+    for field in fields(Exporter):
+        variable = f"{OTLP}{signal.upper()}_{field.metadata['env']}"
+        otherwise = chosen[field.name].value if field.name in chosen else field.default
+        found = reader.read(f"{signal}_{field.name}", variable, field.metadata["parse"], otherwise)
+        if found is not None:
+            chosen[field.name] = found
+    own = chosen.get("endpoint") is not general.get("endpoint")
+    return Exporter(
+        **{name: found.value for name, found in chosen.items()},
+        endpoint_is_whole=own,
+        places={name: found.place for name, found in chosen.items()},
+    )

@@ -1,20 +1,49 @@
-"""Text to value: what the settings' variables may hold. Each raises ValueError on anything else."""
+"""Text to value: what the settings' variables may hold.
+
+Each parser raises ValueError for what it cannot use, and :class:`Partly` where some of it can be. No message
+shows the text itself: it may be secret.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import unquote
 
 __all__ = [
-    "at_least",
+    "Partly",
     "boolean",
     "headers",
+    "milliseconds",
     "names",
-    "not_negative",
     "one_of",
-    "positive",
+    "pairs",
     "specified_boolean",
+    "whole",
+    "without_secrets",
 ]
+
+# A time-out shorter than that is most likely meant in seconds, which other SDKs take it for.
+_SHORTEST_TIMEOUT = 100
+_MOST_SHOWN = 40  # characters of a header's name
+# RFC 9110, 5.6.2
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+# Those that say how a request is framed: an export sets them itself, and another's would break it.
+_OURS = frozenset(
+    ("connection", "content-encoding", "content-length", "content-type", "expect", "te", "trailer")
+) | {"transfer-encoding", "upgrade"}
+
+
+class Partly(ValueError):
+    """Something of a text can be used.
+
+    Args:
+        value: what holds.
+        what: what is wrong with the rest, and what became of it.
+    """
+
+    def __init__(self, value: object, what: str) -> None:
+        super().__init__(what)
+        self.value = value
 
 
 def specified_boolean(text: str) -> bool:
@@ -32,30 +61,99 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """A parser of whole numbers from ``least`` up."""
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A parser of whole numbers from ``least`` up; above ``most``, that one holds."""
 
     def parse(text: str) -> int:
-        number = int(text)
+        # int() refuses thousands of digits as no number at all.
+        huge = len(text) > 50 and text.isascii() and text.isdigit()
+        try:
+            number = most + 1 if huge else int(text)
+        except ValueError:
+            number = least - 1
         if number < least:
             raise ValueError(f"expected a whole number, {least} or more")
+        if number > most:
+            raise Partly(most, f"{most} is the most")
         return number
 
     return parse
 
 
-positive, not_negative = at_least(1), at_least(0)
+def milliseconds(most: int) -> Callable[[str], int]:
+    """A parser of time-outs up to ``most``; one that hardly any server can keep to holds, and is told."""
+    parse_number = whole(1, most)
+
+    def parse(text: str) -> int:
+        number = parse_number(text)
+        if number < _SHORTEST_TIMEOUT:
+            raise Partly(number, f"it is in milliseconds. Did you mean {number * 1000}?")
+        return number
+
+    return parse
 
 
-def headers(text: str) -> tuple[tuple[str, str], ...]:
-    """``key=value`` pairs separated by commas, percent-encoded, keys in lower case."""
-    pairs = []
+def pairs(text: str) -> list[tuple[str, str | None]]:
+    """``key=value`` pairs separated by commas, percent-encoded; None as a value where there is no ``=``."""
+    found: list[tuple[str, str | None]] = []
     for part in names(text):
         key, separator, value = part.partition("=")
-        if not separator or not key.strip():
-            raise ValueError("expected key=value pairs separated by commas")
-        pairs.append((unquote(key.strip()).lower(), unquote(value.strip())))
-    return tuple(pairs)
+        found.append((unquote(key.strip()), unquote(value.strip()) if separator else None))
+    return found
+
+
+def headers(
+    given: str | Mapping[object, object] | Iterable[tuple[object, object]],
+) -> tuple[tuple[str, str], ...]:
+    """Names in lower case and values of HTTP headers, from text, a mapping or pairs.
+
+    Raises:
+        Partly: some can be sent. It tells which cannot, by position and name, never by value.
+        ValueError: none can.
+    """
+    if isinstance(given, str):
+        found: list[tuple[object, object]] = [*pairs(given)]
+    else:
+        found = list(given.items() if isinstance(given, Mapping) else given)
+    good: dict[str, str] = {}
+    bad = []
+    for position, (name, value) in enumerate(found, 1):
+        problem = _problem(name, value)
+        if problem:
+            bad.append(f"pair {position} ({problem})")
+        else:
+            good[str(name).lower()] = str(value)
+    if bad:
+        what = f"no header can be {', or '.join(bad)}"
+        raise Partly(tuple(good.items()), what) if good else ValueError(what)
+    return tuple(good.items())
+
+
+def _problem(name: object, value: object) -> str:
+    """Why a header cannot be sent; empty where it can."""
+    if value is None:
+        # The whole of it may be a token that stands here by mistake.
+        return "without '='; a comma within a value is written %2C"
+    if not isinstance(name, str) or not isinstance(value, (str, int, float)):
+        return "which is no text"
+    shown = repr(_shown(name))
+    if not name or not _TOKEN.issuperset(name):
+        return f"{shown}, which cannot be a header's name"
+    if name.lower() in _OURS:
+        return f"{shown}, which the export sets itself"
+    # Latin-1 without control characters is what HTTP/1.1 carries (RFC 9110, 5.5).
+    if any((each < " " and each != "\t") or each == "\x7f" or each > "\xff" for each in str(value)):
+        return f"{shown}, whose value holds a character that no header can carry"
+    return ""
+
+
+def _shown(name: str) -> str:
+    """Of what stands where a name should, as much as is no secret: ``Authorization: Bearer …`` is one."""
+    shown = name.partition(":")[0]
+    first, blank, _ = shown.strip().partition(" ")
+    if blank and first.lower() in ("authorization", "basic", "bearer", "token", "apikey", "api-key"):
+        shown = f"{first} …"
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:
@@ -68,3 +166,11 @@ def one_of(*allowed: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def without_secrets(url: str) -> str:
+    """A URL as a message may show it: without user, password and query."""
+    scheme, slashes, rest = url.partition("//")
+    host, slash, path = (rest if slashes else url).partition("/")
+    start = f"{scheme}{slashes}" if slashes else ""
+    return f"{start}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

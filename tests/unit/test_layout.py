@@ -32,6 +32,8 @@ ROOMS: dict[str, set[str]] = {
     "sources": set(),
     "values": set(),
     "installed": set(),
+    "variables": set(),
+    "environment": {"variables"},
     "instruments": set(),
     "labels": set(),
     "log": set(),

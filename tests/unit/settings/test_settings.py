@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from http.client import HTTPConnection
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spanwise.settings import SIGNALS, Exporter, Settings, documentation
 from spanwise.sources import load
@@ -81,9 +84,9 @@ def test_headers_are_decoded_and_keep_equals_signs() -> None:
 
 
 def test_headers_as_a_mapping_keep_commas() -> None:
-    given = load({"headers": {"X-List": "a,b=c d%"}}, {})
-    assert given.traces.headers == (("x-list", "a,b=c d%"),)
-    assert given.problems == ()
+    loaded = load({"headers": {"X-List": "a,b=c d%"}}, {})
+    assert loaded.traces.headers == (("x-list", "a,b=c d%"),)
+    assert loaded.problems == ()
 
 
 def test_an_unknown_name_is_told_with_a_suggestion() -> None:
@@ -109,3 +112,147 @@ def test_documentation_has_every_field_with_its_default() -> None:
     assert ("OTEL_BSP_MAX_QUEUE_SIZE", "span_queue", "65536") in {row[:3] for row in rows}
     assert ("OTEL_SDK_DISABLED", "disabled", "false") in {row[:3] for row in rows}
     assert all(meaning for *_, meaning in rows)
+
+
+SIGNAL_SETTINGS = [field.name for field in dataclasses.fields(Exporter) if field.metadata]
+
+
+@pytest.mark.parametrize(
+    ("given", "good", "said"),
+    [
+        ("x-key=1,bad header=2", {"x-key": "1"}, ["pair 2", "bad header"]),
+        ("a=1,b%0d%0ac=s3cret", {"a": "1"}, ["pair 2", r"b\r\nc"]),
+        ("a=1,b=s3cret%0ax", {"a": "1"}, ["pair 2", "'b'"]),
+        ("a=s3cret\u20ac,b=2", {"b": "2"}, ["pair 1", "'a'"]),
+        ("e:f=s3cret,b=2", {"b": "2"}, ["pair 1", "'e'"]),
+        ("Authorization: Bearer s3cret=,b=2", {"b": "2"}, ["pair 1", "'Authorization'"]),
+        ("Authorization Bearer s3cret==,b=2", {"b": "2"}, ["pair 1", "'Authorization …'"]),
+        ("a=1,s3cret", {"a": "1"}, ["pair 2", "without '='", "%2C"]),
+        ("=s3cret,a=1", {"a": "1"}, ["pair 1", "''"]),
+        ("content-length=3,a=1", {"a": "1"}, ["pair 1", "sets itself"]),
+        ("Transfer-Encoding=chunked,a=1", {"a": "1"}, ["pair 1", "sets itself"]),
+        ({"a": "1", "b\n": "s3cret"}, {"a": "1"}, ["pair 2", r"b\n"]),
+        ({"a": 1, "b": object()}, {"a": "1"}, ["pair 2", "no text"]),
+        ([("a", "1"), ("b", "s3cret\r\nx: y")], {"a": "1"}, ["pair 2", "'b'"]),
+        ([["a", "1"], [b"b", "s3cret"]], {"a": "1"}, ["pair 2", "no text"]),
+        ({"a": "1", "b": "\ud800s3cret"}, {"a": "1"}, ["pair 2", "'b'"]),
+    ],
+)
+@pytest.mark.parametrize("name", ["headers", "traces_headers"])
+@pytest.mark.parametrize("source", ["variable", "argument", "file"])
+def test_a_header_that_cannot_be_sent_costs_itself_alone(
+    given: object, good: dict[str, str], said: list[str], name: str, source: str
+) -> None:
+    variable = f"OTEL_EXPORTER_OTLP_{name.upper()}"
+    if source == "variable":
+        if not isinstance(given, str):
+            pytest.skip("a variable is text")
+        loaded = load({}, {variable: given})
+    else:
+        loaded = load({name: given}, {}) if source == "argument" else load({}, {}, {name: given})
+    assert dict(loaded.traces.headers) == good
+    (problem,) = loaded.problems
+    assert "s3cret" not in problem
+    assert all(part in problem for part in said)
+    assert (variable if source == "variable" else f"{name}") in problem
+
+
+def test_headers_of_which_none_can_be_sent_leave_those_of_the_next_source() -> None:
+    loaded = load({"headers": "s3cret"}, {"OTEL_EXPORTER_OTLP_HEADERS": "a=1"})
+    assert loaded.logs.headers == (("a", "1"),)
+    assert "next source" in loaded.problems[0]
+
+
+@given(st.text(max_size=60))
+def test_no_text_of_headers_gives_one_that_cannot_be_sent(text: str) -> None:
+    loaded = load({}, {"OTEL_EXPORTER_OTLP_HEADERS": text})
+    connection = HTTPConnection("localhost")
+    connection.putrequest("POST", "/", skip_host=True, skip_accept_encoding=True)
+    for name, value in loaded.traces.headers:
+        connection.putheader(name, value)
+    assert len(loaded.problems) <= 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "field", "most"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "span_queue", 1 << 20),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "log_queue", 1 << 20),
+        ("OTEL_BSP_SCHEDULE_DELAY", "span_delay", 3_600_000),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "log_delay", 3_600_000),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "metric_interval", 86_400_000),
+        ("SPANWISE_EXIT_TIMEOUT", "exit_timeout", 3_600_000),
+    ],
+)
+@pytest.mark.parametrize("given", ["100000000000", "9" * 30, "9" * 6000])
+def test_what_is_beyond_all_measure_is_capped(variable: str, field: str, most: int, given: str) -> None:
+    loaded = load({}, {variable: given})
+    assert getattr(loaded, field) == most
+    (problem,) = loaded.problems
+    assert variable in problem
+    assert str(most) in problem
+    assert len(problem) < 300
+    assert load({}, {variable: str(most)}).problems == ()
+
+
+def test_a_request_holds_no_more_than_the_queue() -> None:
+    loaded = load({}, {"OTEL_BSP_MAX_QUEUE_SIZE": "100", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "100000000000"})
+    assert (loaded.span_queue, loaded.span_batch) == (100, 100)
+    assert [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE" in problem) for problem in loaded.problems] == [True, True]
+    # Nobody asked for the default's size.
+    loaded = load({}, {"OTEL_BLRP_MAX_QUEUE_SIZE": "100"})
+    assert (loaded.log_batch, loaded.problems) == (100, ())
+
+
+def test_a_time_out_in_seconds_is_told() -> None:
+    loaded = load({}, {"OTEL_EXPORTER_OTLP_TIMEOUT": "10"})
+    assert loaded.traces.timeout == 10
+    assert "OTEL_EXPORTER_OTLP_TIMEOUT" in loaded.problems[0]
+    assert "Did you mean 10000?" in loaded.problems[0]
+
+
+class Raising:
+    def __str__(self) -> str:
+        raise RuntimeError("planted")
+
+
+BAD = st.one_of(
+    st.text(st.characters(blacklist_characters="\0"), min_size=1, max_size=200),
+    st.sampled_from(
+        ["-1", "1e6", "nan", "9" * 5000, "\x1b[31m", "true,", "a=b=c", "http://u:s3cret@x:99999"]
+    ),
+)
+WRONG = st.one_of(
+    BAD, st.just(Raising()), st.just(object()), st.binary(), st.dictionaries(BAD, BAD), st.lists(BAD)
+)
+
+
+@given(st.data())
+def test_no_value_of_any_setting_harms_another(data: st.DataObject) -> None:
+    names = [field.name for field in dataclasses.fields(Settings) if field.metadata]
+    names += SIGNAL_SETTINGS + [f"{signal}_{name}" for signal in SIGNALS for name in SIGNAL_SETTINGS]
+    name = data.draw(st.sampled_from(names))
+    whose = dict(zip([row[1] for row in documentation()], documentation(), strict=True))
+    signal, _, general = name.partition("_")
+    if signal in SIGNALS and name not in whose:
+        variable = whose[general][0].replace("OTLP_", f"OTLP_{signal.upper()}_")
+    else:
+        variable = whose[name][0]
+    value = data.draw(WRONG)
+    for loaded in (
+        load({name: value}, {}),
+        load({}, {}, {name: value}),
+        *([load({}, {variable: value})] if isinstance(value, str) else []),
+    ):
+        own = name if name in {field.name for field in dataclasses.fields(Settings)} else ""
+        rest = dataclasses.replace(
+            loaded,
+            problems=(),
+            **{each: getattr(Settings(), each) for each in (own, "span_batch", "log_batch") if each},
+        )
+        if own:
+            assert rest == Settings()
+        for problem in loaded.problems:
+            assert name in problem or variable in problem or "BATCH_SIZE" in problem
+            assert "s3cret" not in problem or not name.endswith(("headers", "endpoint"))
+            assert len(problem) < 2_000
