@@ -151,7 +151,7 @@ threads.start_waiting()
 threads.start_new_thread = there
 threads._next_try = 0.0
 other = threads.started(lambda: None, "spanwise-third")
-assert ran.wait(30), "what waited is started with the next that can be"
+assert ran.wait(60), "what waited is started with the next that can be"
 assert threads._waiting == []
 """
 

@@ -38,7 +38,7 @@ def notification() -> Callable[..., Notification]:
 @pytest.fixture
 def until() -> Callable[[Callable[[], Any]], None]:
     def wait(holds: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not holds():
             assert time.monotonic() < deadline, "it did not come to pass"
             time.sleep(0.002)

@@ -227,7 +227,7 @@ def test_nothing_begins_in_a_process_that_ends_before() -> None:
     sampler.end()
     thread = sampler._thread
     assert thread is not None
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     assert read_rules == []
 

@@ -51,8 +51,8 @@ from opentelemetry import trace
 with trace.get_tracer("app").start_as_current_span("work"):
     pass
 print(json.dumps([each.as_dict() for each in spanwise.slow_operations()]), flush=True)
-assert told.wait(30)
-deadline = time.monotonic() + 30
+assert told.wait(60)
+deadline = time.monotonic() + 60
 while not os.path.exists("told"):
     assert time.monotonic() < deadline
     time.sleep(0.01)
@@ -61,7 +61,7 @@ if len(sys.argv) > 1:
     child = os.fork()
     if child == 0:
         assert spanwise.slow_operations() == []
-        os._exit(0 if told.wait(30) else 1)
+        os._exit(0 if told.wait(60) else 1)
     assert os.waitpid(child, 0)[1] == 0
 """
 

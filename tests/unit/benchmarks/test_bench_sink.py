@@ -200,13 +200,13 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     yield made.server_address[1]
     made.shutdown()
     made.server_close()
-    serving.join(5)
+    serving.join(60)
 
 
 def test_the_server_takes_every_protocol_and_encoding(listening: int) -> None:
     elastic_body = b'{"span":{"name":"lines"}}\n'
     trace = pack([[{"name": "packed", "meta": {}, "metrics": {}}]])
-    connection = http.client.HTTPConnection("127.0.0.1", listening, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", listening, timeout=60)
 
     def ask(method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
         connection.request(method, path, body, headers, encode_chunked=isinstance(body, list))

@@ -56,7 +56,7 @@ def send(console: RunningConsole, *spans: dict[str, Any]) -> None:
     request = urllib.request.Request(
         f"{console.otlp_endpoint}/v1/traces", json.dumps(body).encode(), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200
 
 

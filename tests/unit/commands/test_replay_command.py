@@ -241,7 +241,7 @@ def test_a_database_that_the_console_has_open_is_told(file: Path, tmp_path: Path
             run(file, "--traces", database)
     finally:
         holding.kill()
-        holding.communicate(timeout=20)
+        holding.communicate(timeout=60)
 
 
 def test_a_database_that_is_another_s_is_told(file: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def hear(sock: socket.socket) -> bytes:
 
 
 def say(port: int, data: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         sock.sendall(data)
         return hear(sock)
 
@@ -50,7 +50,7 @@ def test_a_body_that_begins_like_another_protocol_is_a_body(
         "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n"
         f"content-length: {len(HTTP2)}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=60) as sock:
         sock.sendall(head.encode())
         assert sock.recv(4096).startswith(b"HTTP/1.1 100")
         sock.sendall(HTTP2)

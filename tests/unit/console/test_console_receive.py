@@ -96,7 +96,7 @@ def test_a_gzip_bomb_is_refused_at_the_cap(client: Any, make: Any, packed_zeros:
 
 
 def test_a_body_past_the_cap_is_refused_before_it_is_read(client: Any) -> None:
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=60) as sock:
         head = (
             "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n"
             f"content-length: {MAX_BODY_BYTES + 1}\r\n\r\n"
@@ -116,7 +116,7 @@ def test_a_body_cut_off_is_refused(client: Any, make: Any, encoding: str) -> Non
 @pytest.mark.parametrize("announced", ["5", "100000", "-1", "many"])
 def test_a_lying_content_length_does_no_harm(client: Any, make: Any, announced: str) -> None:
     body = make.request(make.span()).SerializeToString()
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=60) as sock:
         head = (
             "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n"
             f"content-length: {announced}\r\n\r\n"
@@ -235,9 +235,9 @@ def test_the_answer_waits_for_the_commit(client: Any, make: Any, monkeypatch: py
     body = make.request(make.span()).SerializeToString()
     sender = threading.Thread(target=lambda: answers.append(client.send(body)))
     sender.start()
-    assert submitted.wait(20)
+    assert submitted.wait(60)
     assert client.get("/healthz").status == 200
     assert not answers
     committed.set_exception(OSError("disk full"))
-    sender.join(20)
+    sender.join(60)
     assert answers[0].status == 503

@@ -92,7 +92,7 @@ def test_stopping_frees_port_and_file(tmp_path: Path) -> None:
     first.stop()
     first.stop()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", port), timeout=60)
     start(tmp_path / "a.duckdb", port=port).stop()
 
 

@@ -82,13 +82,13 @@ def test_a_full_queue_refuses_and_loses_nothing_it_took(make: Any, monkeypatch: 
 
     def slow(self: Store, *args: Any) -> None:
         entered.set()
-        assert go.wait(20)
+        assert go.wait(60)
         write(self, *args)
 
     monkeypatch.setattr(Store, "_write", slow)
     store = Store(Path(":memory:"), max_waiting_bytes=100)
     taken = [store.submit(make.batch(make.row("a")), 90)]
-    assert entered.wait(20)  # the first is being written; the queue is empty again
+    assert entered.wait(60)  # the first is being written; the queue is empty again
     taken.append(store.submit(make.batch(make.row("b")), 90))
     with pytest.raises(StoreBusy):
         store.submit(make.batch(make.row("c")), 90)
@@ -110,12 +110,12 @@ def test_a_batch_the_database_refuses_takes_no_neighbour_with_it(
 
     def held(self: Store) -> Any:
         entered.set()
-        assert go.wait(20)
+        assert go.wait(60)
         return take(self)
 
     monkeypatch.setattr(Store, "_take", held)
     store = Store(Path(":memory:"))
-    assert entered.wait(20)
+    assert entered.wait(60)
     good = store.submit(make.batch(make.row("a")), 1)
     bad = store.submit(make.batch(make.row("b", start_ns=2**70)), 1)
     more = store.submit(make.batch(make.row("c")), 1)

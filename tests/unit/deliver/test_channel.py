@@ -235,7 +235,7 @@ def test_drops_may_be_counted_on_top_of_counting() -> None:
         done.set()
 
     threading.Thread(target=interrupted, daemon=True).start()
-    assert done.wait(10)
+    assert done.wait(60)
 
 
 def test_what_is_forgotten_is_neither_sent_nor_counted() -> None:

@@ -33,7 +33,8 @@ class Sender:
     def close(self): pass
 
 module.Client = Sender
-pipeline = module.Pipeline(load({"span_delay": 3600000, "spool": out + ".spool"}, {}), ["traces"])
+settings = load({"span_delay": 3600000, "exit_timeout": 60000, "spool": out + ".spool"}, {})
+pipeline = module.Pipeline(settings, ["traces"])
 tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
 def offer(name):
     span = tracer.start_span(name)

@@ -73,7 +73,7 @@ def server() -> Iterator[Server]:
     yield made
     made.shutdown()
     made.server_close()
-    thread.join(5)
+    thread.join(60)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def client() -> Iterator[Callable[..., Client]]:
     made: list[Client] = []
 
     def make(url: str, **more: Any) -> Client:
-        made.append(Client(Destination(url=url, timeout=5.0, **more)))
+        made.append(Client(Destination(url=url, timeout=60, **more)))
         return made[-1]
 
     yield make

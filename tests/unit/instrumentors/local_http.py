@@ -133,4 +133,4 @@ def serving() -> Iterator[Local]:
         release.set()
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(60)

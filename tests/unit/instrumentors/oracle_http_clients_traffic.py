@@ -58,7 +58,7 @@ def of_requests(base: str, dead: str) -> Iterator[Step]:
     yield "hops not followed", lambda: session.get(f"{base}/redirect/2", allow_redirects=False)
     yield "tries", lambda: retrying.get(f"{base}/flaky/requests/2")
     yield "nobody listens", lambda: session.get(f"{dead}/ok")
-    yield "a time-out", lambda: session.get(f"{base}/hang", timeout=0.05)
+    yield "a time-out", lambda: session.get(f"{base}/hang", timeout=(60, 0.05))
     yield "cut off", lambda: session.get(f"{base}/cut")
     yield "by proxy", lambda: session.get("http://shop.invalid/ok", proxies={"http": base})
 
@@ -87,7 +87,10 @@ def of_urllib3(base: str, dead: str) -> Iterator[Step]:
     yield "tries", lambda: hopping.request("GET", f"{base}/flaky/urllib3/2", retries=tries)
     yield "nobody listens", lambda: pool.request("GET", f"{dead}/ok")
     yield "nobody listens, twice", lambda: pool.request("GET", f"{dead}/ok", retries=1)
-    yield "a time-out", lambda: pool.request("GET", f"{base}/hang", timeout=0.05)
+    yield (
+        "a time-out",
+        lambda: pool.request("GET", f"{base}/hang", timeout=urllib3.Timeout(connect=60, read=0.05)),
+    )
     yield "cut off", lambda: pool.request("GET", f"{base}/cut")
     yield "by proxy", lambda: urllib3.ProxyManager(base).request("GET", "http://shop.invalid/ok")
 
@@ -159,14 +162,14 @@ def of_httpx(base: str, dead: str) -> Iterator[Step]:
     yield "streamed", streamed
     yield "two hops", lambda: hopping.get(f"{base}/redirect/2")
     yield "nobody listens", lambda: client.get(f"{dead}/ok")
-    yield "a time-out", lambda: client.get(f"{base}/hang", timeout=0.05)
+    yield "a time-out", lambda: client.get(f"{base}/hang", timeout=httpx.Timeout(60, read=0.05))
     yield "by proxy", lambda: proxied.get("http://shop.invalid/ok")
     yield "later: get", later("GET", f"{base}/ok{SECRET}", headers=HEADERS)
     yield "later: post", later("POST", f"{base}/ok", content=b"12345")
     yield "later: not found", later("GET", f"{base}/status/404")
     yield "later: two hops", later("GET", f"{base}/redirect/2")
     yield "later: nobody listens", later("GET", f"{dead}/ok")
-    yield "later: a time-out", later("GET", f"{base}/hang", timeout=0.05)
+    yield "later: a time-out", later("GET", f"{base}/hang", timeout=httpx.Timeout(60, read=0.05))
 
 
 TRAFFIC: dict[str, Callable[[str, str], Iterator[Step]]] = {

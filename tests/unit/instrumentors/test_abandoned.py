@@ -288,6 +288,7 @@ def test_the_last_delivery_has_them(signalled: bool) -> None:
                 **os.environ,
                 "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
                 "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+                "SPANWISE_EXIT_TIMEOUT": "60000",
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -296,10 +297,10 @@ def test_the_last_delivery_has_them(signalled: bool) -> None:
         assert process.stdout.readline() == b"ready\n"
         if signalled:
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
             process.communicate()
         else:
-            process.communicate(b"\n", timeout=20)
+            process.communicate(b"\n", timeout=60)
         assert any(b"GET /stream" in body for body in bodies)
     finally:
         server.shutdown()

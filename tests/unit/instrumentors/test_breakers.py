@@ -336,8 +336,8 @@ def test_calls_let_through_together_began_in_the_same_state(circuitbreakers: Obs
 
     @breaker
     def fails_later(number: int) -> None:
-        inside.wait(30)
-        go[number].wait(30)
+        inside.wait(60)
+        go[number].wait(60)
         raise ConnectionError
 
     def run(number: int) -> None:
@@ -347,10 +347,10 @@ def test_calls_let_through_together_began_in_the_same_state(circuitbreakers: Obs
     threads = [threading.Thread(target=run, args=(number,)) for number in range(3)]
     for each in threads:
         each.start()
-    inside.wait(30)
+    inside.wait(60)
     for event, thread in zip(go, threads, strict=True):
         event.set()
-        thread.join(30)
+        thread.join(60)
     assert circuitbreakers.values(names.CIRCUIT_CALLS) == {("lyrics", "closed", "failure"): 3}
 
 

@@ -447,7 +447,7 @@ def test_what_outlives_a_request_in_its_context_is_observed(telemetry: Telemetry
     assert kept() is None
     thread = threading.Thread(target=copies[0].run, args=(CLIENTS["urllib3"], f"{server.base}/ok"))
     thread.start()
-    thread.join(30)
+    thread.join(60)
     assert len(telemetry.spans) == 2
 
 

@@ -124,7 +124,7 @@ def test_calls_that_began_before_the_first_connection() -> None:
     class Late(redis.Connection):
         def connect(self) -> None:
             if self._sock is None:
-                all_began.wait(20)
+                all_began.wait(60)
             super().connect()
 
     RedisInstrumentor().instrument(info=False, tracer_provider=provider)
@@ -138,7 +138,7 @@ def test_calls_that_began_before_the_first_connection() -> None:
             for each in threads:
                 each.start()
             for each in threads:
-                each.join(20)
+                each.join(60)
             first = exporter.get_finished_spans()
             client.get("key")
             client.get("key")

@@ -68,7 +68,7 @@ class Server:
                 connection.sendall(b"+OK\r\n" * others)
                 if b"\r\nINFO\r\n" in said:
                     self.asked.set()
-                    self.may_answer.wait(30)
+                    self.may_answer.wait(60)
                     connection.sendall(self.answer)
 
 
@@ -107,7 +107,7 @@ class Collected:
 
     def until(self, enough: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Collects until the figures are as wanted."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not enough(found := self()):
             assert time.monotonic() < deadline, found
             time.sleep(0.01)
@@ -162,7 +162,7 @@ def test_the_instrumentor_off_and_on_again(
         client = redis.Redis(host="127.0.0.1", port=one.port, protocol=2)
         try:
             client.info()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             found: set[str] = set()
             while names.REDIS_MEMORY_USED.name not in found:
                 assert time.monotonic() < deadline, found
@@ -185,7 +185,7 @@ def test_a_collection_asks_once_however_many_clients_and_instruments(server: Cal
     for owner in owners:
         collected.servers.add(owner, OPTIONS, redis.Connection, "127.0.0.1", one.port)
     collected()
-    assert one.asked.wait(10)
+    assert one.asked.wait(60)
     assert collected.until(bool)
     assert one.connections == 1
 
@@ -199,7 +199,7 @@ def test_a_server_that_hangs_delays_no_collection(
     hanging.may_answer.clear()
     collected.servers.add(owner, OPTIONS, redis.Connection, "127.0.0.1", hanging.port)
     assert collected() == {}  # comes back although the server has not answered
-    assert hanging.asked.wait(10)
+    assert hanging.asked.wait(60)
     assert collected() == collected() == {}
     assert hanging.connections == 1  # and is not asked again meanwhile
     hanging.may_answer.set()
@@ -268,8 +268,8 @@ def test_a_refusal_is_told_once_and_not_asked_for_again(
     one, owner = server(b"-NOPERM User has no permissions to run the 'info' command\r\n"), Owner()
     collected.servers.add(owner, OPTIONS, redis.Connection, "127.0.0.1", one.port)
     assert collected() == {}
-    assert one.asked.wait(10)
-    deadline = time.monotonic() + 10
+    assert one.asked.wait(60)
+    deadline = time.monotonic() + 60
     while not caplog.records:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -310,7 +310,7 @@ def test_a_client_s_own_options_go_along_and_its_own_time_outs_do_not(
     collected.servers.add(owner, options, redis.asyncio.SSLConnection, "tls", 6380)
     collected.servers.add(owner, options, redis.asyncio.UnixDomainSocketConnection, "/run/redis", 0)
     collected()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(made) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)

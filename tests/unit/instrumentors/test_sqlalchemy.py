@@ -194,7 +194,7 @@ def test_threads_keep_their_own_parent(observed: Observed, tmp_path: Any) -> Non
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     made.dispose()
     spans = observed.spans()
     parents = {s.get_span_context().span_id for s in spans if s.name.startswith("parent")}

@@ -80,7 +80,7 @@ def count(observed: Observed, metric: str) -> int:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.001)
@@ -213,7 +213,7 @@ def test_who_waits(make: Make, observed: Observed) -> None:
     until(lambda: value(observed, PENDING) == 2)
     held.close()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert value(observed, PENDING) == 0
     assert count(observed, WAIT) == 3
 
@@ -461,7 +461,7 @@ def test_threads_that_connect_first(make: Make, observed: Observed) -> None:
     start = threading.Barrier(8)
 
     def work(engine: Engine) -> None:
-        start.wait(30)
+        start.wait(60)
         for _ in range(20):
             run(engine, "SELECT 1")
             observed.points(COUNT)

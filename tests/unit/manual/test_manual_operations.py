@@ -100,7 +100,7 @@ def test_ended_on_another_thread_it_has_no_cpu_time(observed: Any) -> None:
     op = spanwise.operation("handed over").start()
     thread = threading.Thread(target=op.stop)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert CPU not in observed.span().attributes
     assert CPU not in observed.points()
     assert MEMORY in observed.span().attributes
@@ -134,13 +134,13 @@ def test_a_decorated_function_runs_in_many_threads_at_once(observed: Any) -> Non
 
     @spanwise.operation("work")
     def work() -> None:
-        together.wait(10)
+        together.wait(60)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(observed.spans()) == 4
 
 

@@ -49,7 +49,7 @@ class Memory:
         while self._looks.acquire(blocking=False):
             pass
         for _ in range(3):
-            assert self._looks.acquire(timeout=20), "nobody looks at the memory"
+            assert self._looks.acquire(timeout=60), "nobody looks at the memory"
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
         reaction.cancel()
     thread = pressure._watcher._thread
     if thread is not None:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "the watch goes on without anything to watch for"
 
 
@@ -88,10 +88,10 @@ def test_a_hook_is_called_once_for_each_crossing(memory: Memory) -> None:
     spanwise.on_memory_pressure(500, hook)
     for level in (400, 500, 600, 450.1, 700):
         memory.becomes(level)
-    assert done.acquire(timeout=20)
+    assert done.acquire(timeout=60)
     for level in (449, 501):
         memory.becomes(level)
-    assert done.acquire(timeout=20)
+    assert done.acquire(timeout=60)
     assert called == [600.0, 501.0]
 
 
@@ -105,16 +105,16 @@ def test_each_hook_is_isolated(memory: Memory, caplog: pytest.LogCaptureFixture)
     @spanwise.on_memory_pressure(500)
     def hangs(_: float) -> None:
         hanging.set()
-        release.wait(20)
+        release.wait(60)
 
     _, hook, done = calls_of()
     spanwise.on_memory_pressure(500, hook)
     memory.becomes(600)
-    assert done.acquire(timeout=20)
-    assert hanging.wait(20)
+    assert done.acquire(timeout=60)
+    assert hanging.wait(60)
     memory.becomes(100)
     memory.becomes(600)
-    assert done.acquire(timeout=20), "a hook that hangs stopped the others"
+    assert done.acquire(timeout=60), "a hook that hangs stopped the others"
     release.set()
     with pytest.raises(OSError, match="at 3"):
         raises(3)
@@ -161,7 +161,7 @@ def test_a_cancelled_hook_is_not_called(memory: Memory) -> None:
     spanwise.on_memory_pressure(500, hook).cancel()
     spanwise.on_memory_pressure(500, other)
     memory.becomes(600)
-    assert done.acquire(timeout=20)
+    assert done.acquire(timeout=60)
     assert called == []
 
 
@@ -236,7 +236,7 @@ def test_a_forked_child_watches_too() -> None:
 
     spanwise.on_memory_pressure(1, hook)
     level[0] = 10_000_000
-    assert busy.wait(20)
+    assert busy.wait(60)
     level[0] = 0
     looks = pressure._watcher._reactions[0]._crossing
     while looks._above:
@@ -244,7 +244,7 @@ def test_a_forked_child_watches_too() -> None:
     child = os.fork()
     if not child:
         level[0] = 10_000_000
-        os._exit(0 if called.wait(20) else 3)
+        os._exit(0 if called.wait(60) else 3)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or called.is_set())
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, timeout=60)
@@ -290,9 +290,9 @@ def test_cancelling_the_last_one_ends_the_watch_at_once(monkeypatch: pytest.Monk
     reaction = spanwise.on_memory_pressure(500, lambda _: None)
     thread = pressure._watcher._thread
     assert thread is not None
-    assert waiting.wait(20)
+    assert waiting.wait(60)
     reaction.cancel()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -48,9 +48,9 @@ def test_in_threads_that_overlap(observed: Any, caplog: pytest.LogCaptureFixture
 
     def work() -> None:
         for _ in range(5):
-            together.wait(20)
+            together.wait(60)
             with op as mine:
-                together.wait(20)
+                together.wait(60)
                 assert get_current_span() is mine.span
                 mine.set_attribute("thread", threading.get_ident())
         left.append(nothing_current())
@@ -59,7 +59,7 @@ def test_in_threads_that_overlap(observed: Any, caplog: pytest.LogCaptureFixture
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert left == [True] * 4
     spans = observed.spans()
     assert len(spans) == 20
@@ -77,14 +77,14 @@ def test_one_inside_another_of_the_same_after_somebody_else_left(observed: Any) 
     def other() -> None:
         with op:
             entered.set()
-            leave.wait(20)
+            leave.wait(60)
 
     thread = threading.Thread(target=other)
     thread.start()
-    assert entered.wait(20)
+    assert entered.wait(60)
     with op as outer:
         leave.set()
-        thread.join(20)
+        thread.join(60)
         with op as inner:
             assert inner.span is not outer.span
         assert get_current_span() is outer.span

@@ -214,18 +214,18 @@ def test_a_fork_while_the_lock_is_held_does_not_hang_the_child(metered: Metered)
     def hold() -> None:
         with circuit._lock:
             held.set()
-            over.wait(30)
+            over.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(30)
+    held.wait(60)
     child = os.fork()
     if child == 0:
         Breaker("lyrics", metered.circuits).tripped()
         os._exit(0)
     over.set()
-    thread.join(30)
-    end = time.monotonic() + 30
+    thread.join(60)
+    end = time.monotonic() + 60
     ended, status = 0, -1
     while not ended and time.monotonic() < end:
         ended, status = os.waitpid(child, os.WNOHANG)

@@ -66,7 +66,7 @@ def test_every_lock_of_a_collection_is_renewed(made: Any) -> None:
         done = []
         other = threading.Thread(target=lambda: done.append((counter.add(1), points(reader))), daemon=True)
         other.start()
-        other.join(20)
+        other.join(60)
         assert done[0][1][0].value == 2
 
 

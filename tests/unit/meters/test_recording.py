@@ -479,13 +479,13 @@ def test_a_child_that_is_forked_during_a_collection_collects(ours: Program) -> N
 
     def observe(_: CallbackOptions) -> list[Observation]:
         inside.set()
-        on.wait(10)
+        on.wait(60)
         return []
 
     ours.provider.get_meter("m").create_observable_gauge("g", [observe])
     collecting = threading.Thread(target=ours.reader.get_metrics_data, daemon=True)
     collecting.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     child = os.fork()
     if child == 0:
         signal.alarm(10)  # which ends a child that hangs
@@ -494,7 +494,7 @@ def test_a_child_that_is_forked_during_a_collection_collects(ours: Program) -> N
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     on.set()
-    collecting.join(10)
+    collecting.join(60)
 
 
 def test_what_an_observable_s_callback_adds_is_in_the_same_collection(ours: Program) -> None:

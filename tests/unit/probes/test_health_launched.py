@@ -12,7 +12,7 @@ from typing import Any
 CHILD = Path(__file__).with_name("health_child.py")
 THRESHOLDS = """
 version: 1
-history: {interval: 1s}
+history: {interval: 3s}
 metrics:
   memory: {warning: 1MB, critical: 2MB, for: 1ms}
   mine: {level: process.memory.usage, info: 1MB}

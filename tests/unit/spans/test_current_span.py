@@ -178,7 +178,7 @@ def test_thread_has_no_parent_unless_given_the_context(
         for name, run in (("alone", lambda work: work()), ("given", context.run)):
             thread = threading.Thread(target=run, args=(lambda name=name: tracer.start_span(name).end(),))
             thread.start()
-            thread.join(10)
+            thread.join(60)
     spans = ended(exporter)
     # Python 3.14's free-threaded builds give a thread its starter's context.
     inherits = getattr(sys.flags, "thread_inherit_context", False)
@@ -194,7 +194,7 @@ def test_gevent_greenlets_have_their_own_current_span(
             gevent.sleep(0)
             tracer.start_span(f"{name}-child").end()
 
-    gevent.joinall([gevent.spawn(one, name) for name in ("a", "b")], timeout=10, raise_error=True)
+    gevent.joinall([gevent.spawn(one, name) for name in ("a", "b")], timeout=60, raise_error=True)
     spans = ended(exporter)
     for name in ("a", "b"):
         assert spans[f"{name}-child"].parent is spans[name].get_span_context()

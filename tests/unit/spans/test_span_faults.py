@@ -324,7 +324,7 @@ def test_threads_that_race_leave_one_end_and_a_span_that_stands_still() -> None:
 
             def write(value: Any, span: Any = span, barrier: Any = barrier) -> None:
                 try:
-                    barrier.wait(10)
+                    barrier.wait(60)
                     for number in range(80):
                         span.set_attribute(f"k{number % 60}", value)
                         span.set_attributes({"m": value, f"n{number}": 1})
@@ -332,7 +332,7 @@ def test_threads_that_race_leave_one_end_and_a_span_that_stands_still() -> None:
                     broken.append(error)
 
             def end(span: Any = span, barrier: Any = barrier) -> None:
-                barrier.wait(10)
+                barrier.wait(60)
                 span.end()
 
             threads = [threading.Thread(target=write, args=(value,)) for value in (1, "s", [1], {"d": 1})]
@@ -340,7 +340,7 @@ def test_threads_that_race_leave_one_end_and_a_span_that_stands_still() -> None:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(30)
+                thread.join(60)
             assert not span.is_recording()
     finally:
         sys.setswitchinterval(interval)

@@ -73,5 +73,5 @@ def serve() -> Iterator[Callable[[Flask], str]]:
     yield start
     for server, thread in servers:
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
         server.server_close()

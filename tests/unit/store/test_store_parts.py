@@ -57,7 +57,7 @@ class Gate:
         self.open = threading.Event()
 
     def load(self, track_id: int) -> bytes:
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         if track_id == 17:
             raise MediaError("damaged")
         return str(track_id).encode()
@@ -81,8 +81,8 @@ def test_a_controller_is_loading_then_ready_or_failed(preloader: Preloader, gate
     assert (good.state, bad.state) == (LOADING, LOADING)
     assert preloader.preload(1) is good, "the same track was loaded twice"
     gate.open.set()
-    assert good.done.wait(10)
-    assert bad.done.wait(10)
+    assert good.done.wait(60)
+    assert bad.done.wait(60)
     assert (good.state, good.content, good.error) == (READY, b"1", None)
     assert (bad.state, bad.content, bad.error) == (FAILED, b"", "damaged")
     shown = preloader.snapshot()
@@ -96,9 +96,9 @@ def test_the_limit_holds_and_the_least_recently_used_goes(preloader: Preloader, 
     with pytest.raises(PreloadLimit, match="3 items are loading"):
         preloader.preload(4)
     gate.open.set()
-    assert all(c.done.wait(10) for c in controllers)
+    assert all(c.done.wait(60) for c in controllers)
     assert preloader.get(1) is controllers[0]
-    assert preloader.preload(4).done.wait(10)
+    assert preloader.preload(4).done.wait(60)
     assert preloader.get(2) is None
     assert controllers[1].disposed
     assert controllers[1].content == b""
@@ -110,9 +110,9 @@ def test_disposing(preloader: Preloader, gate: Gate) -> None:
     assert preloader.dispose(1)
     assert not preloader.dispose(1)
     gate.open.set()
-    assert loading.done.wait(10)
+    assert loading.done.wait(60)
     assert loading.content == b"", "bytes came back after disposal"
-    assert all(preloader.preload(n).done.wait(10) for n in (1, 2, 3))
+    assert all(preloader.preload(n).done.wait(60) for n in (1, 2, 3))
     assert preloader.trim(keep=1) == 2
     assert [preloader.get(n) is None for n in (1, 2, 3)] == [True, True, False]
     assert preloader.snapshot()["totals"]["disposed"] == 3
@@ -124,7 +124,7 @@ def test_preloading_through_the_routes(make_app) -> None:
     answer = client.post("/preload", json={"track_ids": [1, 2, 17]})
     assert answer.status_code == 202
     assert [c["track_id"] for c in answer.get_json()["controllers"]] == [1, 2, 17]
-    assert all(preloader.get(n).done.wait(10) for n in (1, 2, 17))
+    assert all(preloader.get(n).done.wait(60) for n in (1, 2, 17))
     shown = client.get("/controllers").get_json()
     assert (shown["ready"], shown["failed"], shown["limit"]) == (2, 1, 4)
     assert shown["bytes"] == clip_size(1) + clip_size(2)

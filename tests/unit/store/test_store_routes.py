@@ -159,7 +159,7 @@ def test_streaming_sends_the_file_in_chunks(app: Flask, client: FlaskClient) -> 
 
 def test_streaming_prefers_what_is_preloaded(app: Flask, client: FlaskClient) -> None:
     controller = app.extensions["store"].preloader.preload(5)
-    assert controller.done.wait(10)
+    assert controller.done.wait(60)
     controller.content = b"from memory"
     assert client.get("/stream/5").data == b"from memory"
 

@@ -243,7 +243,7 @@ def test_a_pipe_is_refused_where_it_would_be_waited_for(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read_it, daemon=True)
     reader.start()
-    reader.join(10)
+    reader.join(60)
     assert not reader.is_alive()
     assert "no regular file" in said[0]
 
