@@ -1,33 +1,40 @@
 """One OTLP/HTTP destination: a request's bytes out, an answer back.
 
-Written on the standard library's ``http.client``: it is keep-alive, imports in a few milliseconds,
-and no instrumentor traces it. https://opentelemetry.io/docs/specs/otlp/#otlphttp
+https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
 
 from __future__ import annotations
 
 import base64
 import email.utils
-import http.client
 import os
+import re
 import ssl
 import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from spanwise import names
 from spanwise.deliver.answer import Answer, Fate, fate_of_status
+from spanwise.deliver.http1 import Connection, Tunnel, bracketed
+from spanwise.deliver.http1_answer import RemoteDisconnected, Response
 from spanwise.encode.request import Piece
 from spanwise.errors import ConfigurationError
+from spanwise.log import Log
 
 __all__ = ["Client", "Destination"]
+
+_logger = Log("spanwise.deliver")
 
 # Level 1 makes encoded spans 12 times smaller at 0.7 µs a span; higher levels cost more for no gain.
 GZIP_LEVEL = 1
 # An answer is a few bytes; a hostile or wrong endpoint must not fill our memory.
 LONGEST_ANSWER = 64 * 1024
+# Of an address, what is sent as it is: all that has a meaning in it, and what is quoted already.
+_KEPT = "!#$%&'()*+,/:;=?@[]~"
+_UNSENDABLE = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Destination:
         url: the whole URL, path included.
         headers: added to every request.
         gzip: whether bodies are compressed.
-        timeout: longest wait for connecting and for an answer, in seconds.
+        timeout: longest wait for connecting, sending and the whole answer together, in seconds.
         certificate: file with the authorities trusted for the server; the system's when None.
         client_certificate: our certificate's file, and ``client_key`` its key's.
     """
@@ -74,18 +81,19 @@ class Client:
                 fix="Give a URL such as http://localhost:4318",
             )
         self._tls = self._make_tls() if self._url.scheme == "https" else None
-        self._path = self._target = (self._url.path or "/") + (
-            f"?{self._url.query}" if self._url.query else ""
-        )
+        path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
+        self._path = self._target = quote(path, safe=_KEPT)
         self._headers = {
+            "host": _host(self._url),
+            "accept-encoding": "identity",
             "content-type": "application/x-protobuf",
             "user-agent": names.USER_AGENT,
-            **{name.lower(): value for name, value in destination.headers},
+            **{name.lower(): value for name, value in destination.headers if _sendable(name, value)},
         }
         if destination.gzip:
             self._headers["content-encoding"] = "gzip"
         self._proxy_headers: dict[str, str] = {}
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: Connection | None = None
 
     def send(self, body: Sequence[Piece], timeout: float | None = None) -> Answer:
         """Posts ``body`` once and waits for the answer. Never raises.
@@ -93,24 +101,23 @@ class Client:
         Args:
             body: an encoded export request, in pieces. They go to the socket one by one: put together,
                 large requests cost twice their sending in fresh memory.
-            timeout: seconds, where less than the destination's is left.
+            timeout: seconds for all of it, where less than the destination's is left.
         """
-        if self.destination.gzip:
-            compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)  # 31: gzip header and trailer
-            body = [*map(compressor.compress, body), compressor.flush()]
         wait = self.destination.timeout if timeout is None else min(timeout, self.destination.timeout)
-        reused = self._connection is not None
+        deadline = time.monotonic() + wait
         try:
+            if self.destination.gzip:
+                compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)  # 31: gzip header and trailer
+                body = [*map(compressor.compress, body), compressor.flush()]
+            reused = self._connection is not None and self._connection.open
             try:
-                return self._post(body, wait)
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                self.close()
+                return _read(self._post(body, deadline))
+            except (RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 if not reused:
                     raise
                 # The server closed an idle keep-alive connection: that says nothing of its health.
-                return self._post(body, wait)
+                return _read(self._post(body, deadline))
         except Exception as error:
-            self.close()
             return Answer(Fate.RETRY, reason=type(error).__name__)
 
     def close(self) -> None:
@@ -119,46 +126,26 @@ class Client:
         if connection is not None:
             connection.close()
 
-    def _post(self, body: Sequence[Piece], timeout: float) -> Answer:
-        connection = self._connection or self._connect()
-        self._connection = connection
-        connection.timeout = timeout
-        if connection.sock is not None:
-            connection.sock.settimeout(timeout)
-        length = {"content-length": str(sum(map(len, body)))}
-        connection.request("POST", self._target, body, {**self._headers, **self._proxy_headers, **length})
-        response = connection.getresponse()
-        content = response.read(LONGEST_ANSWER)
-        if response.will_close or not response.isclosed():
-            self.close()
-        status = response.status
-        if 200 <= status < 300:
-            return Answer(Fate.DELIVERED, body=content)
-        return Answer(
-            fate_of_status(status),
-            reason=str(status),
-            retry_after=_seconds(response.getheader("Retry-After")),
-        )
+    def _post(self, body: Sequence[Piece], deadline: float) -> Response:
+        connection = self._connection
+        if connection is None or not connection.open:
+            connection = self._connection = self._connect()
+        headers = {**self._headers, **self._proxy_headers}
+        return connection.post(self._target, headers, body, deadline, LONGEST_ANSWER)
 
-    def _connect(self) -> http.client.HTTPConnection:
-        host, port = self._url.hostname or "", self._port
-        timeout = self.destination.timeout
+    def _connect(self) -> Connection:
+        host, port = self._url.hostname or "", self._port or (443 if self._tls else 80)
         proxy = _proxy(self._url)
         self._target, self._proxy_headers = self._path, {}
-        authorization = _proxy_authorization(proxy)
-        if proxy is not None:
-            host, port = proxy.hostname or "", proxy.port
+        if proxy is None:
+            return Connection(host, port, self._tls)
+        through, at = proxy.hostname or "", proxy.port or (443 if proxy.scheme == "https" else 80)
         if self._tls is not None:
-            secure = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls)
-            if proxy is not None:
-                secure.set_tunnel(self._url.hostname or "", self._port or 443, authorization)
-            return secure
-        if proxy is not None:
-            # By the whole address: proxies refuse CONNECT to other ports than 443. http.client takes
-            # the Host header from it.
-            self._target = f"http://{self._url.netloc.rpartition('@')[2]}{self._path}"
-            self._proxy_headers = authorization
-        return http.client.HTTPConnection(host, port, timeout=timeout)
+            return Connection(through, at, self._tls, Tunnel(host, port, _proxy_authorization(proxy)))
+        # By the whole address: proxies refuse CONNECT to other ports than 443.
+        self._target = f"http://{_host(self._url)}{self._path}"
+        self._proxy_headers = _proxy_authorization(proxy)
+        return Connection(through, at)
 
     def _make_tls(self) -> ssl.SSLContext:
         destination = self.destination
@@ -173,6 +160,28 @@ class Client:
                 fix="Check OTEL_EXPORTER_OTLP_CERTIFICATE, …_CLIENT_CERTIFICATE and …_CLIENT_KEY",
             ) from error
         return context
+
+
+def _read(response: Response) -> Answer:
+    fate = fate_of_status(response.status)
+    if fate is Fate.DELIVERED:
+        return Answer(fate, body=response.body)
+    return Answer(
+        fate, reason=str(response.status), retry_after=_seconds(response.headers.get("retry-after"))
+    )
+
+
+def _host(url: SplitResult) -> str:
+    """The Host header: with the port where the address has one, as it was given."""
+    return bracketed(url.hostname or "") + (f":{url.port}" if url.port is not None else "")
+
+
+def _sendable(name: str, value: str) -> bool:
+    """Whether a header can be sent: one with a line's end in it would end the header, or add another."""
+    usable = not _UNSENDABLE.search(name + value) and name.isascii() and ":" not in name
+    if not usable:
+        _logger.warning("the header %s has characters that cannot be sent: it is left out", name)
+    return usable
 
 
 def _proxy(url: SplitResult) -> SplitResult | None:

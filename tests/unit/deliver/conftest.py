@@ -1,0 +1,8 @@
+"""Puts tests/ on sys.path: its helper modules are imported by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
