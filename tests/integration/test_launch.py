@@ -56,7 +56,7 @@ WAYS = {
 }
 # The reloader's parent forgets what it recorded when it starts the child: it must not have sent it before.
 SLOWER = {
-    "run flask with reloader": {"OTEL_BSP_SCHEDULE_DELAY": "5000", "OTEL_METRIC_EXPORT_INTERVAL": "6000"}
+    "run flask with reloader": {"OTEL_BSP_SCHEDULE_DELAY": "15000", "OTEL_METRIC_EXPORT_INTERVAL": "16000"}
 }
 TWO_WORKERS = ("run gunicorn", "run uvicorn")
 
