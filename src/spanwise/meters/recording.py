@@ -1,9 +1,9 @@
 """`add`, `record` and `set` at a seventh of the SDK's cost: a call appends, the fold comes later.
 
 The SDK makes an object for each measurement, cleans and hashes its attributes, takes a lock for each reader,
-and adds. All but the last is the same for the same attributes. So the first measurement of a set goes the
-SDK's way; the next ones find their series by the attributes' values and append the amount. Amounts are folded
-into the SDK's own aggregations when a reader collects, in one step for many of them.
+and adds. All but the last is the same for the same attributes. So the first measurement of a set finds its
+series in the SDK's way; the next ones find it by the attributes' values. All append the amount. Amounts are
+folded into the SDK's own aggregations when a reader collects, in one step for many of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 from typing import Any
 
@@ -20,7 +20,8 @@ from opentelemetry.metrics import _Gauge as Gauge
 
 from spanwise.context import SPAN_KEY, get_context
 from spanwise.log import Log
-from spanwise.meters.series import MOST_SETS, OVERFLOW, Series, SeriesTable
+from spanwise.meters.amounts import Refused, amount_of
+from spanwise.meters.series import MOST_SETS, Series, SeriesTable, offer
 
 __all__ = ["Recording"]
 
@@ -32,9 +33,9 @@ _MOST_WAITING = 16_384
 _MOST_OF_ONE = 1_024
 _LEAST_OF_ONE = 8
 
-# Candidates that wait before it is known which of them may become exemplars.
-_MOST_SAMPLED = 32
 _INFINITE = math.inf
+
+_FAILED = "measurements could not be added up: %s; please report this"
 
 # Attribute sets as they were written. The same set in another order is another one of these.
 _MOST_KNOWN = 4 * MOST_SETS
@@ -84,15 +85,19 @@ class Recording:
         self._instrument = instrument
         self._stock: Measure = getattr(type(instrument), method).__get__(instrument)
         self._signed = isinstance(instrument, (Gauge, UpDownCounter))
-        self._last_counts = isinstance(instrument, Gauge)
         self._table = SeriesTable(consumer, instrument)
         self._known: dict[tuple[Any, ...], _Known] = {}
+        self._exemplars = exemplars
+        self._refused = Refused(instrument.name)
         self.reset()
         self.measure = self._quick(exemplars=exemplars)
+        # What a wrong call says is what the instrument's own method says.
+        self.measure.__name__, self.measure.__qualname__ = method, self._stock.__qualname__
 
     def reset(self) -> None:
         """Starts empty: in a forked child what waits is the parent's. What was folded is in both."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._folding = False
         self._most_waiting = _MOST_OF_ONE
         self._table.reset()
         self._known.clear()
@@ -104,21 +109,37 @@ class Recording:
         self._era = object()
 
     def fold(self) -> None:
-        """Adds all that waits to the SDK's aggregations."""
+        """Adds all that waits to the SDK's aggregations, and offers the exemplars."""
         with self._lock:
-            for series in self._table.series():
-                series.fold(signed=self._signed)
+            self._fold(self._table.series(), candidates=True)
+        self._refused.tell()
 
     def _relieve(self, series: Series) -> None:
         """Folds one because much waits, unless somebody does, perhaps this thread below a signal handler."""
-        if self._lock.acquire(False):
-            try:
-                series.fold(signed=self._signed)
-            except Exception:
-                # It is the application's thread, which has another thing to do.
-                _logger.exception("measurements could not be added up; please report this")
-            finally:
-                self._lock.release()
+        if self._folding:
+            return
+        try:
+            with self._lock:
+                self._fold((series,), candidates=bool(series.sampled))
+            self._refused.tell()
+        except Exception as error:
+            # It is the application's thread, which has another thing to do.
+            _logger.seldom(_FAILED, error)
+
+    def _fold(self, chosen: Sequence[Series], *, candidates: bool) -> None:
+        if self._folding:  # the lock is reentrant: a signal handler may collect on top of a fold
+            return
+        try:
+            self._folding = True
+            for series in chosen:
+                try:
+                    series.fold(self._refused, signed=self._signed)
+                except Exception as error:  # one costs no other
+                    _logger.seldom(_FAILED, error)
+            if candidates:
+                offer(chosen, signed=self._signed)
+        finally:
+            self._folding = False
 
     def _quick(self, *, exemplars: bool) -> Measure:
         known, first, relieve, keep = self._known, self._first, self._relieve, self._keep
@@ -139,11 +160,14 @@ class Recording:
                 first(amount, attributes, context)
                 return
             if exemplars:
-                span: Any = (get_context() if context is None else context).get(SPAN_KEY)
-                if span is not None:
-                    of_span = span.get_span_context()
-                    if of_span.trace_flags & 1:
-                        keep(found.series, amount, of_span, found.attributes)
+                try:
+                    span: Any = (get_context() if context is None else context).get(SPAN_KEY)
+                    if span is not None:
+                        of_span = span.get_span_context()
+                        if of_span.trace_flags & 1:
+                            keep(found.series, amount, of_span, found.attributes)
+                except Exception:  # a context or a span that is none: no exemplar
+                    pass
             pending = found.pending
             pending.append(amount)
             if len(pending) >= self._most_waiting:
@@ -164,8 +188,7 @@ class Recording:
                 era, series = state
                 if era is not self._era:
                     era = self._era  # before: what changes from here on is looked at again
-                    first(amount, attributes, context)
-                    found = self._find(attributes)
+                    found = first(amount, attributes, context)
                     if found is not None:
                         state = era, found
                     return
@@ -201,8 +224,6 @@ class Recording:
         edges = series.edges
         if edges is None:
             series.sampled.append((amount, time_ns(), of_span, attributes))
-            if not series.looked and len(series.sampled) >= _MOST_SAMPLED:
-                self._relieve(series)  # then the edges are known
             return
         try:
             # What is unusable must not take the place of what is not.
@@ -211,26 +232,48 @@ class Recording:
         except Exception:  # whatever compares like nothing else: the fold says so
             return
 
-    def _first(self, amount: float, attributes: Any, context: Any) -> None:
-        """Attributes not known as they are written: the SDK's way, which also makes their aggregations."""
+    def _first(self, amount: float, attributes: Any, context: Any) -> Series | None:
+        """Attributes not known as they are written. Returns their series; None: nothing is recorded."""
+        if not self._instrument._is_enabled():
+            self._stock(amount, attributes, context)
+            return None
         try:
-            series = self._find(attributes)
-        except Exception:
-            self._stock(amount, attributes, context)  # no attributes at all: the SDK says so
-            return
-        if series is None:
-            self._stock(amount, OVERFLOW if self._instrument._is_enabled() else attributes, context)
-            return
-        if self._last_counts:
-            self._relieve(series)  # what was set before must not be folded after
-        self._stock(amount, attributes, context)
-        self._remember(attributes, series)
+            amount = amount_of(amount, signed=self._signed)
+        except Exception as error:  # it must not make a point that says 0
+            self._refused.add(amount, error)
+            self._refused.tell()
+            return None
+        series, cleaned = self._find(attributes)
+        if self._exemplars:
+            try:
+                span: Any = (get_context() if context is None else context).get(SPAN_KEY)
+                of_span = None if span is None else span.get_span_context()
+                if of_span is not None and of_span.trace_flags & 1:
+                    self._keep(series, amount, of_span, cleaned)
+            except Exception:  # a context or a span that is none: no exemplar
+                pass
+        series.pending.append(amount)
+        if len(series.pending) >= self._most_waiting:
+            self._relieve(series)
+        return series
 
-    def _find(self, attributes: Any) -> Series | None:
-        """The series of these attributes; None where nothing is recorded of them by themselves."""
-        return self._table.find(attributes) if self._instrument._is_enabled() else None
+    def _find(self, attributes: Any) -> tuple[Series, Mapping[str, Any]]:
+        """The series of these attributes, and they cleaned; those of none where they cannot be read."""
+        try:
+            found = self._table.find(attributes)
+            self._remember(attributes, found[0])
+            return found
+        except Exception as error:
+            _logger.seldom(
+                "attributes of a measurement cannot be read, it counts without any: %s: %s",
+                type(error).__name__,
+                error,
+            )
+            return self._table.find(None)
 
     def _remember(self, attributes: Any, series: Series) -> None:
+        if attributes and not isinstance(attributes, Mapping):  # which the SDK has told
+            return
         written = dict(attributes) if attributes else {}
         types = [*map(type, written.values())]
         if not _COMPARABLE.issuperset(types):
@@ -238,4 +281,4 @@ class Recording:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[tuple(written.values())] = _Known(written, types, series)
-        self._most_waiting = max(_LEAST_OF_ONE, min(_MOST_OF_ONE, _MOST_WAITING // len(self._table)))
+        self._most_waiting = max(_LEAST_OF_ONE, min(_MOST_OF_ONE, _MOST_WAITING // max(len(self._table), 1)))

@@ -27,11 +27,14 @@ from opentelemetry.sdk.metrics import (
 from opentelemetry.sdk.metrics.view import DefaultAggregation
 from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
+from spanwise.meters.amounts import PLAIN
+
 __all__ = [
     "SHAPE_HOLDS",
     "TESTED_SDK",
     "Candidate",
     "add_all",
+    "add_next",
     "aggregations",
     "attributes_of",
     "call_last",
@@ -102,7 +105,7 @@ def kept_keys(consumer: Any, instrument: Any) -> frozenset[str] | None:
         for match in storage._get_or_init_view_instrument_match(instrument):
             if match._view._attribute_keys is None:
                 return None
-            kept |= match._view._attribute_keys
+            kept.update(match._view._attribute_keys)
     return frozenset(kept)
 
 
@@ -190,39 +193,63 @@ def renew_locks(provider: MeterProvider) -> None:
 
 
 def add_all(aggregation: Any, instrument: Any, amounts: Sequence[float], total: float) -> None:
-    """What as many calls of its ``aggregate`` would do, exemplars apart.
+    """What as many calls of its ``aggregate`` would do, exemplars apart."""
+    add_next([[aggregation, 0]], instrument, amounts, total)
+
+
+def add_next(left: list[list[Any]], instrument: Any, amounts: Sequence[float], total: float) -> None:
+    """Adds amounts to the last one of some aggregations, which is then left no more.
+
+    Both happen without a call in between: an exception from outside, a timeout's or Ctrl-C's, comes at calls
+    and jumps. Whoever goes on after one adds nothing twice.
 
     Args:
-        aggregation: of any class; the SDK's three common ones take all amounts in one step.
+        left: pairs of an aggregation, of any class, and how many amounts are in it already; the SDK's three
+            common classes take all amounts in one step.
         instrument: which measured them.
         amounts: checked, in order, at least one.
         total: their sum.
+
+    Raises:
+        Exception: they do not add up; then none was added.
     """
+    entry = left[-1]
+    aggregation = entry[0]
     kind = type(aggregation)
     if kind is _SumAggregation:
         with aggregation._lock:
             before = aggregation._value
             aggregation._value = total if before is None else before + total
+            del left[-1]
     elif kind is _ExplicitBucketHistogramAggregation:
         # Counted before the lock is taken: the delivery may be collecting.
         counted = Counter(map(bisect_left, repeat(aggregation._boundaries), amounts))
+        low, high = min(amounts), max(amounts)
+        if not PLAIN.issuperset((type(low), type(high))):
+            raise TypeError("amounts of other types are to be converted")
         with aggregation._lock:
-            summed = aggregation._sum + total  # first: what does not add up must leave no count
+            summed = aggregation._sum + total
             counts = aggregation._value
-            if counts is None:
-                counts = aggregation._value = aggregation._get_empty_bucket_counts()
+            counts = aggregation._get_empty_bucket_counts() if counts is None else counts[:]
             for bucket, count in counted.items():
                 counts[bucket] += count
-            aggregation._sum = summed
             if aggregation._record_min_max:
-                aggregation._min = min(aggregation._min, min(amounts))
-                aggregation._max = max(aggregation._max, max(amounts))
+                low, high = min(aggregation._min, low), max(aggregation._max, high)
+                aggregation._min, aggregation._max = low, high
+            aggregation._value = counts
+            aggregation._sum = summed
+            del left[-1]
     elif kind is _LastValueAggregation:
         with aggregation._lock:
             aggregation._value = amounts[-1]
+            del left[-1]
     else:
-        for amount in amounts:
+        if not entry[1] and not PLAIN.issuperset(map(type, amounts)):
+            raise TypeError("amounts of other types are to be converted")
+        for amount in amounts[entry[1] :]:
+            entry[1] += 1
             aggregation.aggregate(Measurement(amount, time_ns(), instrument, Context()), False)
+        del left[-1]
 
 
 def exemplar_edges(aggregations: Sequence[Any]) -> tuple[float, ...] | None:

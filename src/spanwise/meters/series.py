@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
 from spanwise import names
 from spanwise.log import Log
 from spanwise.meters import sdk_shape
+from spanwise.meters.amounts import PLAIN, Refused, amount_of, checked
 from spanwise.meters.sdk_shape import Candidate
 
-__all__ = ["MOST_SETS", "OVERFLOW", "Series", "SeriesTable"]
+__all__ = ["MOST_SETS", "OVERFLOW", "Series", "SeriesTable", "offer"]
 
 MOST_SETS = 2_000
 """Attribute sets of one instrument, the overflow's included. The specification's default:
@@ -25,14 +25,20 @@ OVERFLOW = {names.METRIC_OVERFLOW: True}
 # The SDK's logger, so that filters that applications have for its messages go on working.
 _logger = Log("opentelemetry.sdk.metrics._internal.instrument")
 
+_INT64 = 1 << 63
+
 
 class Series:
     """Measurements that wait, and the aggregations that they are folded into.
 
+    Args:
+        consumer: the provider's, which keeps the readers.
+        instrument: the SDK's.
+        attributes: of all its measurements, cleaned.
+
     Attributes:
         pending: amounts in order. Never replaced: the recording holds on to it.
-        looked: whether its aggregations are known.
-        edges: between which only the last candidate may become an exemplar; None: all may, as far as known.
+        edges: between which only the last candidate may become an exemplar; None: all may.
         sampled: the candidates, where all may: those measured within a sampled span.
         latest: the candidates between edges, by the number of the upper one. Many that wait would be many
             objects for the garbage collector to look at, again and again: a tenth of a request's cost.
@@ -44,9 +50,9 @@ class Series:
         "_consumer",
         "_instrument",
         "_storages",
+        "_under_way",
         "edges",
         "latest",
-        "looked",
         "pending",
         "sampled",
     )
@@ -57,83 +63,113 @@ class Series:
         self._attributes = attributes
         self._storages: object = None
         self._aggregations: tuple[Any, ...] = ()
+        # Amounts that were taken, and the aggregations that have yet to get them.
+        self._under_way: tuple[list[Any], list[list[Any]]] | None = None
         self.pending: list[float] = []
-        self.looked = False
         self.edges: tuple[float, ...] | None = None
         self.sampled: deque[Candidate] = deque()
         self.latest: dict[int, Candidate] = {}
+        self.look()  # a point's time begins with its first measurement
 
-    def fold(self, *, signed: bool) -> None:
+    def fold(self, refused: Refused, *, signed: bool) -> None:
         """Adds what waits to the aggregations of all readers. One thread at a time.
 
         Args:
+            refused: gets the amounts that cannot be used.
             signed: whether negative amounts are allowed.
         """
-        amounts: Sequence[float] = self.pending[:]
-        if not amounts:
+        if self._under_way is not None:  # an exception that came from outside ended the last fold
+            self._add(refused, signed=signed)
+        count = len(self.pending)
+        if not count:
             return
-        # What is appended meanwhile stays.
-        del self.pending[: len(amounts)]
-        latest, self.latest = self.latest, {}
-        candidates = [self.sampled.popleft() for _ in range(len(self.sampled))]
-        candidates += sorted(latest.values(), key=itemgetter(1))  # a view's own bucket may span several
+        aggregations = self.look()
+        pending, left = self.pending, [[each, 0] for each in aggregations]
+        # One step, as exceptions from outside come at calls. What is appended meanwhile stays.
+        self._under_way = pending[:count], left
+        del pending[:count]
+        self._add(refused, signed=signed)
+
+    def _add(self, refused: Refused, *, signed: bool) -> None:
+        amounts, left = self._under_way  # type: ignore[misc]
         total: float = 0
         try:
             total = sum(amounts)
-            fine = math.isfinite(total) and (signed or min(amounts) >= 0)
+            sure = (
+                type(total) in PLAIN
+                and type(amounts[-1]) in PLAIN
+                and -_INT64 <= total < _INT64
+                and (signed or min(amounts) >= 0)
+            )
         except Exception:
-            fine = False
-        if not fine:
-            amounts = [amount for amount in amounts if self._usable(amount, signed=signed)]
-            if not amounts:
-                return
-            candidates = [each for each in candidates if self._usable(each[0], signed=signed, quiet=True)]
-        for aggregation in self.look():
+            sure = False
+        if not sure:
+            amounts = checked(amounts, refused, signed=signed)
+            total = sum(amounts)
+        while left and amounts:
             try:
-                sdk_shape.add_all(aggregation, self._instrument, amounts, sum(amounts) if not fine else total)
-            except Exception:
-                self._one_by_one(aggregation, amounts)
-            if candidates:
-                sdk_shape.offer(aggregation, candidates)
-
-    def _one_by_one(self, aggregation: Any, amounts: Sequence[float]) -> None:
-        """Amounts that do not add up, such as a Decimal among floats: one costs itself alone."""
-        for amount in amounts:
-            try:
-                sdk_shape.add_all(aggregation, self._instrument, (amount,), amount)
+                sdk_shape.add_next(left, self._instrument, amounts, total)
             except Exception as error:
-                _logger.warning(
-                    "Amount %r on %s cannot be added, ignoring measurement: %s",
-                    amount,
-                    self._instrument.name,
-                    error,
-                )
+                done = left[-1][1]
+                if done:  # a class of somebody else's, which goes on with the next amount
+                    refused.add(amounts[done - 1], error)
+                elif sure:
+                    sure = False
+                    amounts = checked(amounts, refused, signed=signed)
+                    total = sum(amounts)
+                else:
+                    refused.add(total, error)
+                    del left[-1]
+        self._under_way = None
+
+    def candidates(self) -> list[Candidate]:
+        """Takes what may become an exemplar."""
+        latest, self.latest = self.latest, {}
+        sampled = self.sampled
+        return [*[sampled.popleft() for _ in range(len(sampled))], *latest.values()]
 
     def look(self) -> tuple[Any, ...]:
         """The aggregations that it is folded into now: a reader may have been added."""
         storages = sdk_shape.storages(self._consumer)
         if self._storages is not storages:
-            self._aggregations = sdk_shape.aggregations(self._consumer, self._instrument, self._attributes)
-            self._storages = storages
-            self.looked = True
-            self.edges = sdk_shape.exemplar_edges(self._aggregations)
+            try:
+                found = sdk_shape.aggregations(self._consumer, self._instrument, self._attributes)
+            except Exception as error:  # a view or a reader of the application's
+                if self._storages is None:
+                    raise
+                _logger.seldom("a reader gets nothing of %s: %s", self._instrument.name, error)
+                found = self._aggregations
+            self._aggregations, self._storages = found, storages
+            self.edges = sdk_shape.exemplar_edges(found)
         return self._aggregations
 
-    def _usable(self, amount: Any, *, signed: bool, quiet: bool = False) -> bool:
-        """What the SDK checks on each call; told in its words."""
-        name = self._instrument.name
+
+def offer(all_series: Iterable[Series], *, signed: bool) -> None:
+    """Offers the candidates of some series to the reservoirs of their aggregations, the oldest first.
+
+    A view that drops attributes has one aggregation for several series, and its reservoir keeps the last.
+    """
+    by_aggregation: dict[int, tuple[Any, list[Candidate]]] = {}
+    for series in all_series:
+        if series.latest or series.sampled:
+            candidates = _usable(series.candidates(), signed=signed)
+            for aggregation in series.look():
+                by_aggregation.setdefault(id(aggregation), (aggregation, []))[1].extend(candidates)
+    for aggregation, found in by_aggregation.values():
         try:
-            if not math.isfinite(amount):
-                problem = f"Amount {amount} is not finite on {name}, ignoring measurement."
-            elif not signed and amount < 0:
-                problem = f"Amount must be non-negative on {name}."
-            else:
-                return True
-        except Exception as error:
-            problem = f"Amount {amount!r} on {name} cannot be used, ignoring measurement: {error}"
-        if not quiet:
-            _logger.warning("%s", problem)
-        return False
+            sdk_shape.offer(aggregation, sorted(found, key=itemgetter(1)))
+        except Exception as error:  # a reservoir of the application's
+            _logger.seldom("exemplars could not be offered: %s: %s", type(error).__name__, error)
+
+
+def _usable(candidates: list[Candidate], *, signed: bool) -> list[Candidate]:
+    usable = []
+    for amount, *rest in candidates:
+        try:
+            usable.append((amount_of(amount, signed=signed), *rest))
+        except Exception:  # which the fold tells
+            continue
+    return usable  # type: ignore[return-value]
 
 
 class SeriesTable:
@@ -152,37 +188,48 @@ class SeriesTable:
     def reset(self) -> None:
         """Forgets them all, with what waits in them."""
         self._series: dict[Any, Series] = {}
-        self._overflows = False
+        self._overflow: Series | None = None
 
     def __len__(self) -> int:
         return len(self._series)
 
     def series(self) -> list[Series]:
         """All of them, at one moment."""
-        return list(self._series.values())
+        overflow = self._overflow
+        return [*self._series.values()] if overflow is None else [*self._series.values(), overflow]
 
-    def find(self, attributes: Any) -> Series | None:
-        """The series of these attributes, new or not; None where no more sets are taken.
+    def find(self, attributes: Any) -> tuple[Series, Mapping[str, Any]]:
+        """The series of these attributes, new or not, and the attributes as the SDK cleans them.
 
         Counted are sets as the views leave them: of a thousand users' requests, one a route may be left.
+        Where no more are taken, it is the overflow's.
+
+        Raises:
+            Exception: whatever attributes of the application's own class raise.
         """
         cleaned = sdk_shape.attributes_of(self._instrument, attributes)
         kept = sdk_shape.kept_keys(self._consumer, self._instrument)
+        counted = cleaned
         if kept is not None:
-            cleaned = {key: value for key, value in cleaned.items() if key in kept}
-        key = sdk_shape.identity(cleaned)
+            counted = {key: value for key, value in cleaned.items() if key in kept}
+        key = sdk_shape.identity(counted)
         found = self._series.get(key)
-        if found is not None:
-            return found
-        if len(self._series) >= MOST_SETS - 1:
-            if not self._overflows:
-                self._overflows = True
-                _logger.warning(
-                    "%s has more than %d sets of attributes: further ones are counted together, as %s. "
-                    "Leave out attributes with many values, or drop them by a view",
-                    self._instrument.name,
-                    MOST_SETS - 1,
-                    names.METRIC_OVERFLOW,
-                )
-            return None
-        return self._series.setdefault(key, Series(self._consumer, self._instrument, cleaned))
+        if found is None:
+            if len(self._series) >= MOST_SETS - 1:
+                return self._beyond(), cleaned
+            made = Series(self._consumer, self._instrument, counted)
+            found = self._series.setdefault(key, made)
+        return found, cleaned
+
+    def _beyond(self) -> Series:
+        found = self._overflow
+        if found is None:
+            found = self._overflow = Series(self._consumer, self._instrument, OVERFLOW)
+            _logger.warning(
+                "%s has more than %d sets of attributes: further ones are counted together, as %s. "
+                "Leave out attributes with many values, or drop them by a view",
+                self._instrument.name,
+                MOST_SETS - 1,
+                names.METRIC_OVERFLOW,
+            )
+        return found
