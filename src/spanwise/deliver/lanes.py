@@ -11,7 +11,7 @@ from spanwise.encode.resource import resource_frame, scope_frame
 
 __all__ = ["EMPTY", "Lane", "Lanes"]
 
-EMPTY = Chunk(0, 0, 0)
+EMPTY = Chunk(0, bytearray(), 0, lambda chunk: None)
 """Has no room: the first span of a lane takes a real one."""
 
 

@@ -55,8 +55,9 @@ class Orphan:
     @property
     def ours(self) -> bool:
         """Whether it is a segment: in a folder of the user's choice other files may have such a name."""
-        begins = os.pread(self._handle, len(MAGIC), 0)
-        return begins == MAGIC or (not any(begins) and os.fstat(self._handle).st_size % CHUNK == 0)
+        size = os.fstat(self._handle).st_size
+        heads = (os.pread(self._handle, len(MAGIC), at) for at in range(0, size, CHUNK))
+        return all(head == MAGIC or not any(head) for head in heads)
 
     def requests(self) -> Iterator[tuple[int, bytes]]:
         """Number of spans and bytes of each request that its records make."""

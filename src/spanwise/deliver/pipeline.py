@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Client, Destination
-from spanwise.deliver.segment import spool_folder
+from spanwise.deliver.segment_file import spool_folder
 from spanwise.deliver.signals import MetricDelivery, MetricSampling, SpanDelivery
 from spanwise.deliver.source import Queue, Source
 from spanwise.deliver.span_segment import SpanSegment

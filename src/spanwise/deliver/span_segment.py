@@ -1,8 +1,8 @@
-"""Spans, encoded when they end, waiting in a segment of mapped memory.
+"""Spans, encoded when they end, waiting in a segment.
 
 No queue of Python objects: nothing for the garbage collector to walk, nothing to encode when a
-request is made, and what has ended is in the page cache. Measured against a deque of encoded spans
-on one machine: 0.28 µs a span instead of 0.09, of some 6 in all, which buys the surviving kill.
+request is made. What has ended is in the segment's file too, so it outlives a kill; what that costs is
+measured by `benchmarks/span_file.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from spanwise.deliver.account import Account
 from spanwise.deliver.inheritance import Inheritance
 from spanwise.deliver.lanes import EMPTY, Lane, Lanes
+from spanwise.deliver.large import MOST_BYTES, LargeRecords
 from spanwise.deliver.orphans import find, sweep
 from spanwise.deliver.segment import CHUNK, Chunk, Segment
 from spanwise.deliver.source import Load, nobody
@@ -39,11 +40,8 @@ _BYTES_A_SPAN = 512
 # Each scope fills chunks of its own: with fewer than an application has scopes, spans would be dropped
 # although few wait. Memory that was never written to takes no room.
 _LEAST = 512 * CHUNK
-# In one request: the default limit of gRPC receivers and of many proxies in front of any.
-_MOST_BYTES = 4 * 1024 * 1024
-_MOST_CHUNKS = _MOST_BYTES // CHUNK
-# Of spans that fit no chunk. They wait as objects of this process, and do not outlive a kill.
-_MOST_LARGE = 8 * _MOST_BYTES
+_KEPT = 64 * CHUNK  # of memory and file, once all was sent
+_MOST_CHUNKS = MOST_BYTES // CHUNK
 
 
 class SpanSegment:
@@ -74,8 +72,7 @@ class SpanSegment:
         self._aside: deque[tuple[Any, Any, bytes]] = deque()
         self._lanes = Lanes()
         self._ready: deque[tuple[Lane, Chunk]] = deque()
-        self._large: deque[tuple[Lane, bytes]] = deque()
-        self._large_bytes = 0
+        self._large = LargeRecords()
         self._waiting = 0
         self._room = self._capacity  # less what is in requests under way
         # Made with the first span: a process that records none has no file.
@@ -103,7 +100,7 @@ class SpanSegment:
             resource, scope, body = handed
             size = len(body)
             opening = _PREFIXES[size] if size < 1024 else RECORD + varint(size)
-            self._put(resource, scope, b"".join((opening, body, b"\0")))
+            self._put(resource, scope, opening + body)
         except Exception as error:
             self._lose(error)
         if self._waiting >= self._due:
@@ -117,31 +114,34 @@ class SpanSegment:
             fields: those of :func:`spanwise.encode.spans.leaf_pieces`.
         """
         try:
-            self._put(resource, scope, b"".join((*leaf_pieces(*fields), b"\0")))
+            self._put(resource, scope, b"".join(leaf_pieces(*fields)))
         except Exception as error:
             self._lose(error)
         if self._waiting >= self._due:
             self._wake()
 
     def _put(self, resource: Any, scope: Any, record: bytes) -> None:
-        """Writes a record with the zero after it: the chunk's end for a reader after a kill.
+        """Writes a record to memory, and to the file.
 
         Never waits: the lock may be held by the delivery thread, or by the very call on top of which a signal
-        handler or a finalizer ends this span. Whoever holds it writes what was set aside.
+        handler or a finalizer ends this span. Whoever holds it writes what was set aside. The file is written
+        without it: others would set theirs aside as long as the disk takes.
         """
         lock = self._lock
         if lock.acquire(False):
             try:
-                self._write(resource, scope, record)
+                chunk = self._write(resource, scope, record)
             finally:
                 lock.release()
+            if chunk is not None:
+                chunk.save(chunk)
         else:
             self._aside.append((resource, scope, record))
         if self._aside:
             self._settle()
 
-    def _write(self, resource: Any, scope: Any, record: bytes) -> None:
-        """With the lock held."""
+    def _write(self, resource: Any, scope: Any, record: bytes) -> Chunk | None:
+        """Writes a record to memory, with the lock held; returns its chunk, if it has one."""
         lane = self._lanes.latest.get(id(scope))
         if lane is None or lane.resource is not resource:
             lane = self._lanes.of(resource, scope)
@@ -151,14 +151,15 @@ class SpanSegment:
         if end > chunk.limit or chunk.count >= chunk.most or self._waiting >= self._room:
             found = self._room_for(lane, record)
             if found is None:
-                return
+                return None
             chunk = found
             start = chunk.end
             end = start + len(record)
-        self._segment.data[start:end] = record  # type: ignore[union-attr]
-        chunk.end = end - 1  # the next record takes the zero's place
+        chunk.data[start:end] = record
+        chunk.end = end  # not before: what is before the end is final
         chunk.count += 1
         self._waiting += 1
+        return chunk
 
     def _room_for(self, lane: Lane, record: bytes) -> Chunk | None:
         """A chunk for a record that does not fit the lane's; None where it is dropped, or waits elsewhere."""
@@ -175,12 +176,15 @@ class SpanSegment:
         lock = self._lock  # a signal handler may fork, and the child has another one
         while self._aside and lock.acquire(False):
             try:
+                chunk = None
                 try:
                     # Not before the lock is held: whoever holds it takes from there.
                     if self._aside:
-                        self._write(*self._aside.popleft())
+                        chunk = self._write(*self._aside.popleft())
                 finally:
                     lock.release()
+                if chunk is not None:
+                    chunk.save(chunk)
             except Exception as error:
                 self._lose(error)  # which logs, and a handler may wait for the delivery thread
 
@@ -210,14 +214,9 @@ class SpanSegment:
 
     def _keep_large(self, lane: Lane, record: bytes) -> None:
         """A span that fits no chunk waits as bytes; one for which no chunk is free is dropped."""
-        if len(record) + len(lane.opening) + 64 <= CHUNK:
+        if len(record) + len(lane.opening) + 64 <= CHUNK or not self._large.add(lane, record):
             self.account.drop(1, "queue_full")
             return
-        if self._large_bytes + len(record) > _MOST_LARGE:
-            self.account.drop(1, "queue_full")
-            return
-        self._large.append((lane, record[:-1]))
-        self._large_bytes += len(record) - 1
         self._waiting += 1
 
     @property
@@ -243,11 +242,11 @@ class SpanSegment:
 
     def _take(self) -> Load:
         chunks = self._collect()
-        large = self._collect_large()
+        large = self._large.collect()
         count = sum(chunk.count for _, chunk in chunks) + len(large)
         pieces: dict[int, tuple[Lane, list[Piece]]] = {}
         for lane, chunk in chunks:
-            pieces.setdefault(id(lane), (lane, []))[1].append(self._segment.records(chunk))  # type: ignore[union-attr]
+            pieces.setdefault(id(lane), (lane, []))[1].append(chunk.view[chunk.start : chunk.end])
         for lane, record in large:
             pieces.setdefault(id(lane), (lane, []))[1].append(record)
         resources: dict[int, tuple[Any, list[tuple[Any, list[Piece]]]]] = {}
@@ -258,16 +257,6 @@ class SpanSegment:
         self._room -= count
         body = [piece for described in resources.values() for piece in frame_pieces(*described)]
         return Load(count, body, (self._segment, chunks))
-
-    def _collect_large(self) -> list[tuple[Lane, bytes]]:
-        """The oldest of those that fit no chunk, at least one and as many as a request bears."""
-        taken: list[tuple[Lane, bytes]] = []
-        size = 0
-        while self._large and (not taken or size + len(self._large[0][1]) <= _MOST_BYTES):
-            taken.append(self._large.popleft())
-            size += len(taken[-1][1])
-        self._large_bytes -= size
-        return taken
 
     def _collect(self) -> list[tuple[Lane, Chunk]]:
         """Chunks for one request: filled ones first, then those being filled."""
@@ -291,23 +280,28 @@ class SpanSegment:
             return
         held: Any = load.held
         with self._lock:
-            segment, chunks = held
+            from_segment, chunks = held
+            segment = self._segment
             # What was discarded meanwhile is gone with its segment.
-            if segment is self._segment:
+            if segment is not None and segment is from_segment:
                 self._room += load.count
                 for _, chunk in chunks:
-                    self._segment.give_back(chunk)
+                    segment.give_back(chunk)
+                if chunks and segment.size > _KEPT and not segment.used:
+                    # After a time without the destination: its memory and its disk space are free again.
+                    segment.close(remove=True)
+                    self._segment = None
         self._settle()
 
     def discard(self) -> int:
         with self._lock:
             count = self.waiting
-            self._waiting = self._large_bytes = 0
+            self._waiting = 0
             self._room = self._capacity
             self._aside.clear()
             self._lanes.clear()
             self._ready.clear()
-            self._large.clear()
+            self._large = LargeRecords()
             if self._segment is not None:
                 self._segment.close(remove=True)
                 self._segment = None

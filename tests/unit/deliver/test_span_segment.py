@@ -1,4 +1,4 @@
-"""Ended spans in mapped memory: nothing lost, nothing twice, and a kill -9 survived."""
+"""Ended spans in a segment: nothing lost, nothing twice, and a kill -9 survived."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 
+from spanwise.deliver import segment as segments
 from spanwise.deliver.account import Account
 from spanwise.deliver.lanes import Lanes
 from spanwise.deliver.orphans import FORGOTTEN_SECONDS, find, sweep
@@ -26,6 +27,7 @@ from spanwise.deliver.segment import CHUNK
 from spanwise.deliver.source import Load
 from spanwise.deliver.span_segment import SpanSegment
 from spanwise.fixed import Fixed
+from spanwise.log import Log
 from spanwise.spans.provider import TracerProvider
 
 PROVIDER = TracerProvider(shutdown_on_exit=False)
@@ -195,18 +197,16 @@ def test_a_span_that_ends_on_top_of_the_writing_of_another_is_kept(tmp_path: Pat
     """As from a signal handler or a finalizer: the lock is held by this very thread."""
     source = segment(tmp_path)
     source.offer(ended("first"))
-    memory = source._segment.data
+    (chunk,) = source._segment.used.values()  # type: ignore[union-attr]
+    memory = chunk.data
 
     class Interrupted:
         def __setitem__(self, place: slice, record: bytes) -> None:
-            source._segment.data = memory
+            chunk.data = memory
             source.offer(ended("inner"))
             memory[place] = record
 
-        def __getitem__(self, place: slice) -> bytes:
-            return bytes(memory[place])
-
-    source._segment.data = Interrupted()
+    chunk.data = Interrupted()  # type: ignore[assignment]
     source.offer(ended("outer"))
     assert sorted(drained(source)) == [("scope", "first"), ("scope", "inner"), ("scope", "outer")]
     source.discard()
@@ -386,7 +386,7 @@ def test_what_was_set_aside_and_cannot_be_written_is_counted(tmp_path: Path) -> 
     source = segment(tmp_path)
     source.offer(ended("first"))
     with source._lock:
-        source._aside.append((object(), object(), b"of a scope that is none\0"))
+        source._aside.append((object(), object(), b"of a scope that is none"))
         source.offer(ended("second"))
     assert drained(source) == [("scope", "first"), ("scope", "second")]
     assert source.account.drops() == {"encoding": 1}
@@ -403,7 +403,7 @@ def test_what_cannot_be_written_is_told_without_the_lock(tmp_path: Path) -> None
             locked.append(source._lock.locked())
 
     handler, logger = Handler(), logging.getLogger("spanwise.deliver")
-    source._aside.append((object(), object(), b"of a scope that is none\0"))
+    source._aside.append((object(), object(), b"of a scope that is none"))
     logger.addHandler(handler)
     try:
         source.offer(ended("one"))
@@ -418,7 +418,8 @@ def test_a_child_that_is_forked_while_one_is_written_goes_on(tmp_path: Path) -> 
     """By a signal handler: the lock that is held is not the child's."""
     source = segment(tmp_path)
     source.offer(ended("first"))
-    memory = source._segment.data  # type: ignore[union-attr]
+    (chunk,) = source._segment.used.values()  # type: ignore[union-attr]
+    memory = chunk.data
     locks = [source._lock]
 
     class Interrupted:
@@ -430,7 +431,7 @@ def test_a_child_that_is_forked_while_one_is_written_goes_on(tmp_path: Path) -> 
 
     with source._lock:
         source.offer(ended("aside"))
-    source._segment.data = Interrupted()  # type: ignore[union-attr,assignment]
+    chunk.data = Interrupted()  # type: ignore[assignment]
     assert source.load(partial=True) is None
     assert [lock.locked() for lock in locks] == [False, False]
     assert source.account.drops() == {"encoding": 1}
@@ -510,13 +511,14 @@ def test_what_cannot_be_encoded_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_costs_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = segment(tmp_path / "missing")
+    monkeypatch.setattr(segments, "_logger", Log("spanwise.deliver"))  # which has told nothing yet
+    source = segment(tmp_path / "missing" / "too")
     for _ in range(3):
         source.offer(ended("x"))
     assert len(drained(source)) == 3
-    assert [record.message[:38] for record in caplog.records] == ["ended spans will not outlive a kill: n"]
+    assert [record.message[:38] for record in caplog.records] == ["ended spans will not outlive a kill: /"]
 
 
 # -- a kill, and who comes after ----------------------------------------------------------------
@@ -700,7 +702,7 @@ def test_damage_costs_the_rest_of_its_chunk_and_is_counted(tmp_path: Path, damag
     sent = killed(tmp_path)
     (path,) = files(tmp_path)
     data = bytearray(path.read_bytes())
-    chunk = next(at for at in range(len(data) - CHUNK, -1, -CHUNK) if data[at : at + 4] == b"SPW1")
+    chunk = next(at for at in range(len(data) // CHUNK * CHUNK, -1, -CHUNK) if data[at : at + 4] == b"SPW1")
     first = data.index(b"\x12", chunk + 8 + int.from_bytes(data[chunk + 4 : chunk + 8], "little"))
     length = data[first + 1]  # below 128 for these small spans
     data[first + 2 + length : first + 3 + length] = damage
