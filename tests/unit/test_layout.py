@@ -51,7 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "spans": {"privacy"},
     "encode": set(),
     "deliver": {"encode"},
-    "meters": set(),
+    "meters": {"encode"},
     "privacy": set(),
     "instrumentors": {"encode", "privacy", "meters"},
     "manual": {"instrumentors", "meters"},

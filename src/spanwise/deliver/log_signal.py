@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
 from spanwise.deliver.channel import Channel
-from spanwise.deliver.signals import Flush
+from spanwise.deliver.signals import Flush, seconds
 
 __all__ = ["LogDelivery"]
 
@@ -30,4 +30,4 @@ class LogDelivery(LogRecordProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Sends what waits; tells whether nothing is left."""
-        return self._flush(timeout_millis / 1000)
+        return self._flush(seconds(timeout_millis))

@@ -101,7 +101,7 @@ class Pipeline:
             )
         self._worker = Worker(
             tuple(self.channels.values()),
-            self.metric_reader.collect if self.metric_reader is not None else None,
+            self.metric_reader.gather if self.metric_reader is not None else None,
             settings.metric_interval / 1000,
         )
         self._wakeup = self._worker.wake

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -23,16 +24,36 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, Instrume
 from opentelemetry.trace import SpanContext, SpanKind
 
 from spanwise import names
+from spanwise.context import suppressed
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.exemplars import Exemplars
+from spanwise.log import Log
+from spanwise.threads import Thread, started_task
 
-__all__ = ["MetricDelivery", "MetricSampling", "SpanDelivery"]
+__all__ = ["MetricDelivery", "MetricSampling", "SpanDelivery", "seconds"]
+
+_logger = Log("spanwise.deliver")
 
 _CUMULATIVE, _DELTA = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
+
+_LONGEST = 86_400.0  # seconds of a time-out; none means this
+_DEFAULT = 30.0  # seconds, where it is no number; the SDK's
+
+# Seconds that a collection may take before the delivery goes on without it.
+_PATIENCE = 1.0
 
 Flush = Callable[[float], bool]
 Leaf = tuple[Any, int, str, int, int, int, Mapping[str, Any]]
 """The parent's context as a plain tuple, span id, name, the kind's value, start, end and attributes."""
+
+
+def seconds(timeout_millis: Any) -> float:
+    """A time-out as an application gives it, in seconds that a lock can wait for. Never raises."""
+    try:
+        wanted = float(timeout_millis) / 1000
+        return min(max(wanted, 0.0), _LONGEST) if wanted == wanted else 0.0
+    except Exception:
+        return _DEFAULT
 
 
 class SpanDelivery(SpanProcessor):
@@ -87,7 +108,7 @@ class SpanDelivery(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Sends what waits; tells whether nothing is left."""
-        return self._flush(timeout_millis / 1000)
+        return self._flush(seconds(timeout_millis))
 
 
 @lru_cache(maxsize=256)
@@ -178,6 +199,8 @@ class MetricDelivery(MetricSampling):
         self._active = active
         self._reporting = False
         self._open = True
+        self._collecting: Thread | None = None
+        self._began = 0.0
         self._exemplars = Exemplars()
         self.standing_by = False
 
@@ -187,6 +210,37 @@ class MetricDelivery(MetricSampling):
         if data is not None:
             self._exemplars.keep(data)
         return data
+
+    def gather(self) -> None:
+        """Collects and delivers, on a thread of its own. Never raises, and waits for a second at most.
+
+        Callbacks are the application's: one may wait for a network, or for ever, and spans and log records
+        must not wait with it. What it collects in the end is delivered then.
+        """
+        collecting = self._collecting
+        if collecting is not None and collecting.is_alive():
+            _logger.seldom(
+                "metrics are not collected: the last collection takes %d seconds already. A callback of an"
+                " observable instrument may hang",
+                time.monotonic() - self._began,
+            )
+            return
+        self._began = time.monotonic()
+        self._collecting = started_task(self._gather, "spanwise-collection")
+        if self._collecting is None:  # the interpreter ends
+            self._gather()
+        else:
+            self._collecting.join(_PATIENCE)
+
+    def _gather(self) -> None:
+        with suppressed():
+            try:
+                self.collect()
+            except Exception as error:
+                _logger.seldom("metrics could not be collected: %s: %s", type(error).__name__, error)
+
+    def _is_collecting(self) -> bool:
+        return self._collecting is not None and self._collecting.is_current()
 
     def _deliver(self, metrics_data: MetricsData) -> None:
         if self._open and not self.standing_by and (self._reporting or self._has_work(metrics_data)):
@@ -202,12 +256,13 @@ class MetricDelivery(MetricSampling):
 
     def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
         """Collects once more and sends it; later collections are not taken."""
-        self._flush(min(timeout_millis / 1000, 2.0))
+        self._flush(min(seconds(timeout_millis), 2.0))
         self._open = False
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collects now and sends it with all else that waits."""
-        return self._flush(timeout_millis / 1000)
+        # A flush from a callback would wait for itself.
+        return not self._is_collecting() and self._flush(seconds(timeout_millis))
 
 
 def _temporality(preference: str) -> dict[type, AggregationTemporality]:

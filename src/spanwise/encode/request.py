@@ -50,7 +50,7 @@ class UnencodableError(SpanwiseError):
 
 def warn_unencodable(record: Any, error: Exception) -> None:
     """Log that a record was left out. The default where the caller counts nothing."""
-    _logger.warning("Left a %s out of an export: %s", type(record).__name__, error)
+    _logger.seldom("Left a %s out of an export: %s", type(record).__name__, error)
 
 
 def frame(

@@ -22,7 +22,7 @@ from opentelemetry.trace import INVALID_SPAN
 from spanwise import names
 from spanwise.context import SPAN_KEY, get_context
 from spanwise.encode.attributes import UNENCODABLE
-from spanwise.instrumentors._log_values import readable, whole
+from spanwise.encode.plain import plain_attributes, readable
 from spanwise.log import Log
 from spanwise.privacy.exceptions import redacted
 
@@ -186,12 +186,7 @@ class RecordExport:
             dropped = len(extras) + len(told) - most
             extras = extras[dropped:]
             _logger.seldom("a log record has more than %d attributes: %d are left out", most, dropped)
-        attributes: dict[str, Any] = {}
-        for key, value in (*extras, *told):
-            name = key if isinstance(key, str) else readable(key)
-            if name:  # the empty key is none
-                attributes[name] = whole(value, longest)
-        return attributes, dropped
+        return plain_attributes((*extras, *told), longest), dropped
 
     def _limits_of_records(self) -> tuple[int | None, int | None]:
         """Attributes of a record, and characters of a value; None: any number."""

@@ -1,22 +1,94 @@
-"""Observable instruments: the same limit of attribute sets as for the others, for each collection."""
+"""Observable instruments: one observation that cannot be used costs itself alone, and none is too many.
+
+What an observation raises while it is collected would cost the SDK the whole collection, of all instruments.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from opentelemetry.context import Context
+from opentelemetry.metrics import Observation
+
 from spanwise.log import Log
 from spanwise.meters import sdk_shape
+from spanwise.meters.amounts import Refused, amount_of
+from spanwise.meters.attributes import attributes_of
 from spanwise.meters.series import MOST_SETS, OVERFLOW
 
-__all__ = ["limit_sets"]
+__all__ = ["guarded", "limit_sets"]
 
 _logger = Log("spanwise.meters")
 
 # The SDK keeps an aggregation for each set that it was ever told. When it has so many, those of sets that are
 # gone are dropped.
 _MOST_KEPT: Final = 2 * MOST_SETS
+
+# Of one callback in one collection: one that never ends must not hold the collection for ever.
+_MOST_OBSERVED: Final = 100_000
+
+
+def guarded(name: Any, callbacks: Any) -> Any:
+    """An observable instrument's callbacks, whose observations can all be used.
+
+    Args:
+        name: the instrument's.
+        callbacks: what the application gave: functions, or generators, as the API allows.
+
+    Returns:
+        A list of functions; what is none of this is left for the SDK to complain of.
+    """
+    if callbacks is None or not isinstance(callbacks, Iterable):
+        return callbacks
+    return [_Guarded(str(name), each).observe for each in callbacks]
+
+
+class _Guarded:
+    """Stands before one callback."""
+
+    def __init__(self, name: str, callback: Any) -> None:
+        self._name = name
+        self._refused = Refused(name)
+        self._ask: Callable[[Any], Any] = callback
+        if isinstance(callback, Generator):
+            next(callback)
+            self._ask = callback.send
+
+    def observe(self, options: Any) -> Iterator[Observation]:
+        """What the callback observes, as far as it can be used."""
+        try:
+            answer = self._ask(options)
+        except StopIteration:  # a generator that has ended
+            return
+        try:
+            for number, observation in enumerate(answer):
+                if number >= _MOST_OBSERVED:
+                    _logger.seldom(
+                        "a callback of %s goes on after %d observations: the others are ignored",
+                        self._name,
+                        number,
+                    )
+                    return
+                usable = self._usable(observation)
+                if usable is not None:
+                    yield usable
+        finally:
+            self._refused.tell()
+
+    def _usable(self, observation: Any) -> Observation | None:
+        try:
+            value, attributes, context = observation.value, observation.attributes, observation.context
+            value = amount_of(value, signed=True)
+            if attributes is not None:
+                attributes = attributes_of(attributes)
+            if context is not None and not isinstance(context, Context):
+                context = None
+            return Observation(value, attributes, context)
+        except Exception as error:
+            self._refused.add(observation, error)
+            return None
 
 
 def limit_sets(instrument: Any) -> Any:

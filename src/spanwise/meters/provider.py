@@ -12,7 +12,7 @@ from opentelemetry.util.types import Attributes
 
 from spanwise.log import Log
 from spanwise.meters import sdk_shape
-from spanwise.meters.observed import limit_sets
+from spanwise.meters.observed import guarded, limit_sets
 from spanwise.meters.recording import Recording
 
 __all__ = ["MeterProvider"]
@@ -94,12 +94,15 @@ class _Meter(sdk.Meter):
         return self._quick(super().create_gauge(*args, **kwargs), "set")
 
     def create_observable_counter(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = _guarded(args, kwargs)
         return limit_sets(super().create_observable_counter(*args, **kwargs))
 
     def create_observable_up_down_counter(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = _guarded(args, kwargs)
         return limit_sets(super().create_observable_up_down_counter(*args, **kwargs))
 
     def create_observable_gauge(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = _guarded(args, kwargs)
         return limit_sets(super().create_observable_gauge(*args, **kwargs))
 
     def _quick(self, instrument: Any, method: str) -> Any:
@@ -111,6 +114,16 @@ class _Meter(sdk.Meter):
         super()._set_meter_config(meter_config)
         for recording in self._provider._recordings:
             recording.forget()
+
+
+def _guarded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of an observable instrument, whose second one is the callbacks."""
+    name = args[0] if args else kwargs.get("name")
+    if len(args) > 1:
+        return (name, guarded(name, args[1]), *args[2:]), kwargs
+    if "callbacks" in kwargs:
+        kwargs["callbacks"] = guarded(name, kwargs["callbacks"])
+    return args, kwargs
 
 
 class _Folding:

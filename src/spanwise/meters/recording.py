@@ -9,7 +9,7 @@ folded into the SDK's own aggregations when a reader collects, in one step for m
 from __future__ import annotations
 
 import math
-import threading
+from _thread import RLock
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
@@ -21,6 +21,7 @@ from opentelemetry.metrics import _Gauge as Gauge
 from spanwise.context import SPAN_KEY, get_context
 from spanwise.log import Log
 from spanwise.meters.amounts import Refused, amount_of
+from spanwise.meters.attributes import SIMPLE
 from spanwise.meters.series import MOST_SETS, Series, SeriesTable, offer
 
 __all__ = ["Recording"]
@@ -40,10 +41,8 @@ _FAILED = "measurements could not be added up: %s; please report this"
 # Attribute sets as they were written. The same set in another order is another one of these.
 _MOST_KNOWN = 4 * MOST_SETS
 
-# Attributes of these types are compared by value, then by type: 1, 1.0 and True are equal to Python. A set
-# with any other value, such as a list, goes the SDK's way each time. A member of an enumeration of texts
-# counts with its text where that was there first: to a receiver they are the same.
-_COMPARABLE = frozenset((str, bool, int, float))
+# A member of an enumeration of texts counts with its text where that was there first: to a receiver they are
+# the same.
 
 Measure = Callable[..., None]
 
@@ -96,7 +95,7 @@ class Recording:
 
     def reset(self) -> None:
         """Starts empty: in a forked child what waits is the parent's. What was folded is in both."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._folding = False
         self._most_waiting = _MOST_OF_ONE
         self._table.reset()
@@ -276,7 +275,7 @@ class Recording:
             return
         written = dict(attributes) if attributes else {}
         types = [*map(type, written.values())]
-        if not _COMPARABLE.issuperset(types):
+        if not SIMPLE.issuperset(types):
             return
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()

@@ -11,6 +11,7 @@ from spanwise import names
 from spanwise.log import Log
 from spanwise.meters import sdk_shape
 from spanwise.meters.amounts import PLAIN, Refused, amount_of, checked
+from spanwise.meters.attributes import attributes_of
 from spanwise.meters.sdk_shape import Candidate
 
 __all__ = ["MOST_SETS", "OVERFLOW", "Series", "SeriesTable", "offer"]
@@ -207,7 +208,7 @@ class SeriesTable:
         Raises:
             Exception: whatever attributes of the application's own class raise.
         """
-        cleaned = sdk_shape.attributes_of(self._instrument, attributes)
+        cleaned = attributes_of(attributes)
         kept = sdk_shape.kept_keys(self._consumer, self._instrument)
         counted = cleaned
         if kept is not None:

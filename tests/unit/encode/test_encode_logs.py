@@ -18,7 +18,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
+from spanwise.encode import request as request_module
 from spanwise.encode.logs import encode_log, encode_logs
+from spanwise.log import Log
 
 RESOURCES = [
     Resource({"service.name": "a"}),
@@ -123,7 +125,10 @@ def test_numbers_out_of_range_harm_only_themselves() -> None:
     assert found.body.string_value == "kept"
 
 
-def test_records_that_are_none_are_left_out_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+def test_records_that_are_none_are_left_out_and_reported(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_module, "_logger", Log("spanwise.encode"))
     reported: list[Any] = []
     request = encode_logs([record(body="x"), "no record"], lambda each, _: reported.append(each))  # type: ignore[list-item]
     assert len(ExportLogsServiceRequest.FromString(request).resource_logs[0].scope_logs[0].log_records) == 1
