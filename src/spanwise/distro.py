@@ -109,7 +109,8 @@ def _read(arguments: dict[str, Any]) -> Launch:
     try:
         limits.read(launched, arguments)
     except SpanwiseError as error:
-        _logger.error("the shipped thresholds hold, since those given cannot be used: %s", error)
+        by = " (SPANWISE_THRESHOLDS)" if launched.settings.thresholds else ""
+        _logger.error("the shipped thresholds hold, since those given%s cannot be used: %s", by, error)
         limits.use_shipped(launched)
     except Exception:
         # A fault of ours in reading them must not cost all telemetry.
@@ -147,7 +148,7 @@ def _start(launched: Launch) -> None:
     from spanwise.instrumentors._abandoned import end_abandoned
     from spanwise.instrumentors.reloader import when_supervising
 
-    loaded = launched.settings
+    loaded = launched.settings = exporters.resolved(launched.settings)
     own = [
         signal
         for signal in SIGNALS
@@ -155,15 +156,26 @@ def _start(launched: Launch) -> None:
         if exporters.own_signal(name, loaded.exporter(signal))
     ]
     pipeline = Pipeline(loaded, own)
+    for told in dict.fromkeys(pipeline.unusable.values()):
+        signals = [signal for signal, each in pipeline.unusable.items() if each == told]
+        _logger.error("%s are not sent: %s", ", ".join(signals), told)
     described = resource.detect(loaded.service_name)
     service = str(described.attributes.get(names.SERVICE_NAME, ""))
     unnamed = ". Set OTEL_SERVICE_NAME" if service.startswith("unknown_service") else ""
     launched.service = f"service {service}{unnamed}"
     launched.service_name = service
-    closing = [providers.start_traces(launched, pipeline, described)]
-    if providers.exporter_names(loaded, "logs"):
-        closing.append(providers.start_logs(launched, pipeline, described))
-    closing.append(providers.start_metrics(launched, pipeline, described))
+    closing = []
+    for signal, begin in (
+        ("traces", providers.start_traces),
+        ("logs", providers.start_logs),
+        ("metrics", providers.start_metrics),
+    ):
+        if signal == "logs" and not providers.exporter_names(loaded, "logs"):
+            continue
+        try:
+            closing.append(begin(launched, pipeline, described))
+        except Exception:
+            _logger.exception("there are no %s: their provider could not be made. Please report this", signal)
 
     def at_exit() -> None:
         deadline = time.monotonic() + loaded.exit_timeout / 1000

@@ -6,11 +6,15 @@ from typing import Any
 
 from spanwise import names, sources
 from spanwise.alerts.slow import SlowOperations
+from spanwise.errors import ThresholdsError
 from spanwise.launched import Launch
+from spanwise.log import Log
 from spanwise.rating import shipped
 from spanwise.rating.verdict import Candidate, critical_beyond, verdicts
 
 __all__ = ["read", "use_shipped"]
+
+_logger = Log("spanwise")
 
 # The thresholds' rule whose critical limit makes a SQL statement slow. The Collector counts by the same one.
 DATABASE_RULE = "db.client"
@@ -36,7 +40,13 @@ def read(launched: Launch, arguments: dict[str, Any]) -> None:
     from spanwise.rules.model import History
     from spanwise.thresholds import load as file
 
-    thresholds = file.load(given, loaded.profile)
+    try:
+        thresholds = file.load(given, loaded.profile)
+    except ThresholdsError as error:
+        if loaded.profile is None:
+            raise
+        thresholds = file.load(given)  # raises where it is not for the profile
+        _logger.warning("the profile %r cannot be used (SPANWISE_PROFILE): %s", loaded.profile, error)
     if thresholds.settings:
         launched.settings = sources.load(arguments, file=thresholds.settings)
     rules = file.lower(thresholds)

@@ -13,7 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from spanwise import components, names
 from spanwise.alerts.start import attach
 from spanwise.deliver import exporters, selfmetrics
-from spanwise.deliver.pipeline import Pipeline, destination
+from spanwise.deliver.destinations import destination
+from spanwise.deliver.pipeline import Pipeline
 from spanwise.errors import SpanwiseError
 from spanwise.instruments import make
 from spanwise.launched import Launch
@@ -39,10 +40,18 @@ def start_traces(launched: Launch, pipeline: Pipeline, described: Resource) -> C
     )
     if pipeline.span_processor is not None:
         provider.add_span_processor(pipeline.span_processor)
-    for exporter in _others(launched, "traces"):
+    settings = launched.settings
+    for exporter in _others(launched, pipeline, "traces"):
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+        # The processor itself would refuse a queue that is shorter than its own default for a request.
+        processor = BatchSpanProcessor(
+            exporter,
+            max_queue_size=settings.span_queue,
+            max_export_batch_size=settings.span_batch,
+            schedule_delay_millis=max(settings.span_delay, 1),
+        )
+        provider.add_span_processor(processor)
     if launched.slow is not None:
         pipeline.companions.append(launched.slow)
     trace.set_tracer_provider(provider)
@@ -58,8 +67,15 @@ def start_logs(launched: Launch, pipeline: Pipeline, described: Resource) -> Cal
     provider = LoggerProvider(resource=described, shutdown_on_exit=False)
     if pipeline.log_processor is not None:
         provider.add_log_record_processor(pipeline.log_processor)
-    for exporter in _others(launched, "logs"):
-        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    settings = launched.settings
+    for exporter in _others(launched, pipeline, "logs"):
+        processor = BatchLogRecordProcessor(
+            exporter,
+            max_queue_size=settings.log_queue,
+            max_export_batch_size=settings.log_batch,
+            schedule_delay_millis=max(settings.log_delay, 1),
+        )
+        provider.add_log_record_processor(processor)
     set_logger_provider(provider)
     return provider.shutdown
 
@@ -67,7 +83,7 @@ def start_logs(launched: Launch, pipeline: Pipeline, described: Resource) -> Cal
 def start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> Callable[[], None]:
     """Makes and sets the meter provider, the meters and their history; returns what ends it."""
     readers: list[MetricReader] = [] if pipeline.metric_reader is None else [pipeline.metric_reader]
-    for exporter in _others(launched, "metrics"):
+    for exporter in _others(launched, pipeline, "metrics"):
         if isinstance(exporter, MetricReader):
             readers.append(exporter)
         else:
@@ -102,13 +118,15 @@ def exporter_names(loaded: Settings, signal: str) -> Sequence[str]:
     return [name for name in chosen if name != "none"]
 
 
-def _others(launched: Launch, signal: str) -> list[Any]:
+def _others(launched: Launch, pipeline: Pipeline, signal: str) -> list[Any]:
     """The signal's exporters besides our own delivery. One that cannot be made costs one error."""
     made = []
     exporter = launched.settings.exporter(signal)
     for name in exporter_names(launched.settings, signal):
         if exporters.own_signal(name, exporter):
-            launched.destinations.append(f"{signal}: {destination(exporter, signal).url}")
+            told = pipeline.unusable.get(signal)
+            where = destination(exporter, signal).url if told is None else f"NOT sent: {told}"
+            launched.destinations.append(f"{signal}: {where}")
             continue
         try:
             made.append(exporters.make(signal, name, exporter))

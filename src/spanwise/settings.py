@@ -77,6 +77,14 @@ class Exporter:
     #: Where each setting came from, by its name; absent: the default. For messages.
     places: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether the destination is spoken to over TLS."""
+        scheme, separator, _ = self.endpoint.lower().partition("://")
+        if separator:
+            return scheme == "https"
+        return self.protocol == "grpc" and bool(self.endpoint) and not self.insecure
+
     def place(self, name: str) -> str:
         """Where a setting came from, for messages: a variable, an argument or the thresholds file."""
         general = next(field.metadata["env"] for field in fields(Exporter) if field.name == name)

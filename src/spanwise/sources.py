@@ -77,6 +77,11 @@ class _Reader:
         self.arguments, self.environ, self.file = arguments, environ, file
         self.problems: list[str] = []
 
+    def note(self, problem: str) -> None:
+        """Notes what is wrong for several signals once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+
     def read(self, name: str, variable: str, parse: Callable[[Any], Any], otherwise: object) -> _Found | None:
         """The value that holds, or None where no source has one that can be used.
 
@@ -198,8 +203,35 @@ def _exporter(reader: _Reader, signal: str, general: Mapping[str, _Found]) -> Ex
         if found is not None:
             chosen[field.name] = found
     own = chosen.get("endpoint") is not general.get("endpoint")
-    return Exporter(
+    made = Exporter(
         **{name: found.value for name, found in chosen.items()},
         endpoint_is_whole=own,
         places={name: found.place for name, found in chosen.items()},
     )
+    if made.protocol != "grpc" and _has_no_scheme(made.endpoint):
+        # What gRPC takes, and what is most often written. Whoever wrote it meant this address.
+        scheme = "https" if made.endpoint.partition("/")[0].endswith(":443") else "http"
+        made = dataclasses.replace(made, endpoint=f"{scheme}://{made.endpoint}")
+        shown = values.without_secrets(made.endpoint)
+        reader.note(f"the endpoint has no scheme ({made.place('endpoint')}): {shown} is used")
+    lone = made.client_key and not made.client_certificate
+    if lone:
+        reader.note(
+            f"{_shown('client_key', made.client_key)} is of no use ({made.place('client_key')}): there is no"
+            " client certificate that it is the key of"
+        )
+    for name in ("certificate", "client_certificate", *([] if lone else ["client_key"])):
+        path = getattr(made, name)
+        # Where it is used, the delivery finds out, and says what it costs.
+        if path and not made.encrypted and not os.access(path, os.R_OK):
+            reader.note(
+                f"{_shown(name, path)} cannot be read ({made.place(name)}). It is of no use: the destination"
+                " is not spoken to over TLS"
+            )
+    return made
+
+
+def _has_no_scheme(endpoint: str) -> bool:
+    """Whether it is ``host:port``, perhaps with a path."""
+    host, _, port = endpoint.partition("/")[0].rpartition(":")
+    return "://" not in endpoint and bool(host) and "@" not in host and port.isascii() and port.isdigit()

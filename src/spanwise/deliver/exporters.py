@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from spanwise.errors import ConfigurationError
 from spanwise.installed import entry_points
 from spanwise.log import Log
-from spanwise.settings import Exporter
+from spanwise.settings import SIGNALS, Exporter, Settings
 from spanwise.threads import must_pass, started_task
 
-__all__ = ["address", "close", "make", "own_signal"]
+__all__ = ["address", "close", "make", "own_signal", "resolved", "usable"]
 
 _logger = Log("spanwise.deliver")
 
@@ -24,6 +25,48 @@ _logger = Log("spanwise.deliver")
 _LEAST_SECONDS = 0.5
 
 _GRPC = {"otlp": "otlp_proto_grpc"}
+_PROTOCOLS = {"otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
+_BUILT_IN = {"otlp", "none"}
+
+
+def resolved(settings: Settings) -> Settings:
+    """The settings with those exporters alone that there are, and with the protocol that their names say."""
+    found: dict[str, Any] = {}
+    for signal in SIGNALS:
+        names = found[f"{signal}_exporter"] = usable(signal, getattr(settings, f"{signal}_exporter"))
+        exporter = settings.exporter(signal)
+        # One is sent by our own delivery: that which is named first.
+        own = next((name for name in names if name in _PROTOCOLS or name == "otlp"), "")
+        found[signal] = replace(exporter, protocol=_PROTOCOLS.get(own, exporter.protocol))
+    return replace(settings, **found)
+
+
+def usable(signal: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The exporters of a signal that there are. One that is not installed is told, and left out.
+
+    As the specification has it for a value that is not known: where nothing is left, the default holds.
+    """
+    found = []
+    for name in names:
+        if name in _BUILT_IN:
+            found.append(name)
+            continue
+        known = {entry.name for entry in entry_points(f"opentelemetry_{signal}_exporter")} | _BUILT_IN
+        if name in known or name.lower() in known:
+            found.append(name if name in known else name.lower())
+            continue
+        import difflib
+
+        close = difflib.get_close_matches(name.lower(), sorted(known), n=1)
+        _logger.warning(
+            "no %s exporter %r is installed (%s). %s%s",
+            signal,
+            name,
+            f"OTEL_{signal.upper()}_EXPORTER",
+            f"Did you mean {close[0]}? " if close else f"There are {', '.join(sorted(known))}. ",
+            "The others are used" if len(names) > 1 else "otlp is used",
+        )
+    return tuple(found) or (("otlp",) if names else ())
 
 
 def own_signal(name: str, exporter: Exporter) -> bool:

@@ -13,11 +13,12 @@ import ssl
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from spanwise import names
+from spanwise.deliver import tls
 from spanwise.deliver.answer import Answer, Fate, fate_of_status
+from spanwise.deliver.destinations import Destination
 from spanwise.deliver.http1 import Connection, Tunnel, bracketed
 from spanwise.deliver.http1_answer import RemoteDisconnected, Response
 from spanwise.encode.request import Piece
@@ -35,28 +36,6 @@ LONGEST_ANSWER = 64 * 1024
 # Of an address, what is sent as it is: all that has a meaning in it, and what is quoted already.
 _KEPT = "!#$%&'()*+,/:;=?@[]~"
 _UNSENDABLE = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f]")
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where one signal goes.
-
-    Attributes:
-        url: the whole URL, path included.
-        headers: added to every request.
-        gzip: whether bodies are compressed.
-        timeout: longest wait for connecting, sending and the whole answer together, in seconds.
-        certificate: file with the authorities trusted for the server; the system's when None.
-        client_certificate: our certificate's file, and ``client_key`` its key's.
-    """
-
-    url: str
-    headers: tuple[tuple[str, str], ...] = ()
-    gzip: bool = False
-    timeout: float = 10.0
-    certificate: str | None = None
-    client_certificate: str | None = None
-    client_key: str | None = None
 
 
 class Client:
@@ -80,7 +59,14 @@ class Client:
                 f"{destination.url!r} is no OTLP/HTTP endpoint",
                 fix="Give a URL such as http://localhost:4318",
             )
-        self._tls = self._make_tls() if self._url.scheme == "https" else None
+        self._tls: ssl.SSLContext | None = None
+        if self._url.scheme == "https":
+            self._tls = tls.context(
+                destination.certificate,
+                destination.client_certificate,
+                destination.client_key,
+                destination.places,
+            )
         path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
         self._path = self._target = quote(path, safe=_KEPT)
         self._headers = {
@@ -146,20 +132,6 @@ class Client:
         self._target = f"http://{_host(self._url)}{self._path}"
         self._proxy_headers = _proxy_authorization(proxy)
         return Connection(through, at)
-
-    def _make_tls(self) -> ssl.SSLContext:
-        destination = self.destination
-        try:
-            context = ssl.create_default_context(cafile=destination.certificate)
-            if destination.client_certificate:
-                context.load_cert_chain(destination.client_certificate, destination.client_key)
-        except (OSError, ssl.SSLError) as error:
-            files = (destination.certificate, destination.client_certificate, destination.client_key)
-            raise ConfigurationError(
-                f"cannot use the certificate files {', '.join(filter(None, files))}: {error}",
-                fix="Check OTEL_EXPORTER_OTLP_CERTIFICATE, …_CLIENT_CERTIFICATE and …_CLIENT_KEY",
-            ) from error
-        return context
 
 
 def _read(response: Response) -> Answer:

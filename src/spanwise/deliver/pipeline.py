@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
-from spanwise.deliver.otlp_http import Client, Destination
+from spanwise.deliver.destinations import Destination, destination
+from spanwise.deliver.otlp_http import Client
 from spanwise.deliver.segment_file import spool_folder
 from spanwise.deliver.signals import MetricDelivery, MetricSampling, SpanDelivery
 from spanwise.deliver.source import Queue, Source
@@ -17,37 +18,17 @@ from spanwise.deliver.worker import Worker
 from spanwise.encode.logs import encode_logs
 from spanwise.encode.metrics import encode_metrics
 from spanwise.encode.request import OnUnencodable
-from spanwise.settings import Exporter, Settings
+from spanwise.errors import ConfigurationError
+from spanwise.settings import Settings
 
 if TYPE_CHECKING:
     from spanwise.deliver.log_signal import LogDelivery
 
-__all__ = ["Companion", "Pipeline", "destination"]
+__all__ = ["Companion", "Pipeline"]
 
-DEFAULT_ENDPOINT = "http://localhost:4318"
 # Collections that wait for a destination that is down. Cumulative ones lose nothing when dropped;
 # at the default interval this is an hour of delta ones.
 METRIC_COLLECTIONS = 64
-
-
-def destination(exporter: Exporter, signal: str) -> Destination:
-    """The OTLP/HTTP destination of one signal.
-
-    The general endpoint gets the signal's path appended; a signal's own is taken as it is
-    (https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp).
-    """
-    url = exporter.endpoint or DEFAULT_ENDPOINT
-    if not exporter.endpoint_is_whole:
-        url = f"{url.rstrip('/')}/v1/{signal}"
-    return Destination(
-        url=url,
-        headers=exporter.headers,
-        gzip=exporter.compression == "gzip",
-        timeout=exporter.timeout / 1000,
-        certificate=exporter.certificate,
-        client_certificate=exporter.client_certificate,
-        client_key=exporter.client_key,
-    )
 
 
 class Companion(Protocol):
@@ -70,8 +51,9 @@ class Pipeline:
         settings: the process's settings.
         signals: those of ``traces``, ``logs`` and ``metrics`` that go this way.
 
-    Raises:
-        ConfigurationError: an endpoint or a certificate file cannot be used.
+    Attributes:
+        unusable: the signals whose endpoint or certificate files cannot be used, with what is wrong: it
+            costs only those.
     """
 
     def __init__(self, settings: Settings, signals: Sequence[str]) -> None:
@@ -79,7 +61,13 @@ class Pipeline:
         self._wakeup: Callable[[], None] = lambda: None
         # In this order they are emptied at exit: the metrics, last, tell what became of the others.
         order = [signal for signal in ("traces", "logs", "metrics") if signal in signals]
-        self.channels = {signal: self._channel(settings, signal) for signal in order}
+        self.channels: dict[str, Channel] = {}
+        self.unusable: dict[str, str] = {}
+        for signal in order:
+            try:
+                self.channels[signal] = self._channel(settings, signal)
+            except ConfigurationError as error:
+                self.unusable[signal] = str(error)
         self.span_processor = (
             SpanDelivery(self.channels["traces"], self._flush("traces"))
             if "traces" in self.channels

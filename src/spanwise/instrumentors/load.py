@@ -72,18 +72,30 @@ def load(settings: Settings, options: Mapping[str, Mapping[str, Any]] | None = N
             outcome = _begin(candidate, settings, (options or {}).get(name, {}))
         outcomes.append(outcome)
         _warn_of(outcome)
-    known = {*found, *INSTRUMENTORS}
-    for name in settings.enabled_instrumentations:
-        if name not in known:
+    _warn_of_unknown(settings, {*found, *INSTRUMENTORS})
+    return outcomes
+
+
+def _warn_of_unknown(settings: Settings, known: set[str]) -> None:
+    """Names of no instrumentation. Of a deny-list, which may be for many hosts, those nearly another's."""
+    for variable, names, always in (
+        ("SPANWISE_ENABLED_INSTRUMENTATIONS", settings.enabled_instrumentations, True),
+        ("SPANWISE_CONTRIB_INSTRUMENTATIONS", settings.contrib_instrumentations, True),
+        ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", settings.disabled_instrumentations, False),
+    ):
+        for name in names:
+            if name in known or name == ALL:
+                continue
             from difflib import get_close_matches
 
-            close = get_close_matches(name.lower(), known, n=1)
-            _logger.warning(
-                "SPANWISE_ENABLED_INSTRUMENTATIONS names %r, which is no instrumentation here. %s",
-                name,
-                f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(sorted(known))}",
-            )
-    return outcomes
+            close = get_close_matches(name.lower(), known, n=1, cutoff=0.6 if always else 0.85)
+            if close or always:
+                _logger.warning(
+                    "%s names %r, which is no instrumentation here. %s",
+                    variable,
+                    name,
+                    f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(sorted(known))}",
+                )
 
 
 def _warn_of(outcome: Outcome) -> None:
