@@ -52,9 +52,12 @@ class SpanwiseConfigurator:
     def configure(self, **_: Any) -> None:
         """Starts telemetry; the launcher's keyword arguments have no meaning for us."""
         if not switched_off():
-            from spanwise import distro
+            from spanwise.interrupts import deadly
 
-            distro.start()
+            with deadly:
+                from spanwise import distro
+
+                distro.start()
         if SpanwiseDistro.chosen:
             _Skipped.begin()
 
@@ -91,8 +94,10 @@ def at_last() -> None:
     _Skipped.end()
     if SpanwiseDistro.chosen and not switched_off():
         from spanwise import distro
+        from spanwise.interrupts import deadly
 
-        distro.instrument()
+        with deadly:
+            distro.instrument()
 
 
 class SpanwiseInstrumentor(BaseInstrumentor):  # type: ignore[misc]

@@ -3,16 +3,25 @@
 Not a package: the folder is on the path for this one module.
 """
 
-import importlib.machinery
-import importlib.util
+import _signal  # type: ignore[import-not-found]  # not `signal`, which takes 2 ms: this one is loaded already
 import os
 import sys
+
+# What the site module runs must not be interrupted by an exception: Python would end with "Fatal Python
+# error" and status 1. As long as we are at work Ctrl-C ends the process by the signal, which is how it ends
+# a program of Python.
+_interruptible = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+if _interruptible:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def _run_the_users() -> None:
     """Runs the sitecustomize that would have run without us (Debian has one, some images too)."""
+    import importlib.machinery
+    import importlib.util
+
     others = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != _HERE]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
     if spec is not None and spec.loader is not None:
@@ -27,4 +36,7 @@ except Exception as error:  # another interpreter than the one spanwise is insta
     print(f"spanwise: no telemetry from {sys.executable}: {error}", file=sys.stderr)
 else:
     configure()
+finally:
+    if _interruptible and _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 _run_the_users()

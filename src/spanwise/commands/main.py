@@ -12,8 +12,11 @@ __all__ = ["main"]
 def main() -> None:
     """Runs the command: errors of ours become one line on standard error and exit status 2."""
     try:
-        if len(sys.argv) > 2 and sys.argv[1] == "run" and not sys.argv[2].startswith("-"):
-            _run(sys.argv[2:])
+        if sys.argv[1:2] == ["run"]:
+            from spanwise.interrupts import deadly
+
+            with deadly:  # click would make Ctrl-C status 1
+                _run(sys.argv[2:])
         else:
             from spanwise.commands.group import cli
 
@@ -24,7 +27,11 @@ def main() -> None:
 
 
 def _run(command: list[str]) -> None:
-    """`spanwise run` without options of its own: reading a command line by click costs a start 20 ms."""
+    if not command or command[0].startswith("-"):
+        from spanwise.commands.group import cli
+
+        cli()
+    # Without options of its own: reading a command line by click costs a start 20 ms.
     import os
 
     from spanwise.commands.execute import command_line, execute

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -41,7 +42,10 @@ class Lifecycle:
         if not self._done:
             self._done = True
             atexit.unregister(self.end)
-            self._at_exit()
+            # Ctrl-C meanwhile: whoever pressed it does not want to wait. The status stays what it was to be,
+            # and no traceback tells of code that is not the application's.
+            with contextlib.suppress(KeyboardInterrupt):
+                self._at_exit()
 
     def _in_child(self) -> None:
         self._after_fork()

@@ -160,3 +160,26 @@ thread.join()
 offer("a")
 """
     assert run(body, tmp_path) == (0, [["parent", "a"]])
+
+
+@pytest.mark.parametrize(("end", "status"), [("sys.exit(3)", 3), ("os.kill(os.getpid(), signal.SIGINT)", -2)])
+def test_ctrl_c_at_the_exit_ends_the_waiting_and_nothing_else(end: str, status: int) -> None:
+    code = (
+        "import os, signal, sys, time, atexit\n"
+        "from spanwise.deliver.lifecycle import Lifecycle\n"
+        "def deliver():\n"
+        "    print('delivering', flush=True)\n"
+        "    time.sleep(600)\n"
+        "atexit.register(print, 'the application is told last')\n"
+        f"Lifecycle(print, deliver).begin()\n{end}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "delivering\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (status, "the application is told last\n")
+    assert err.count("KeyboardInterrupt") == (status == -2)
+    assert "lifecycle" not in err
