@@ -1,10 +1,11 @@
-"""Ctrl-C while a process starts: it ends by the signal, as a program of Python does, not with status 1."""
+"""Ctrl-C ends a process by the signal, as without us: while it starts, and whatever we do at its end."""
 
 from __future__ import annotations
 
 import signal
+import sys
 
-__all__ = ["deadly"]
+__all__ = ["deadly", "keep_status"]
 
 
 class _Deadly:
@@ -38,3 +39,22 @@ def _set(handler: signal.Handlers | object) -> bool:
 
 
 deadly = _Deadly()
+
+
+def keep_status() -> None:
+    """At the exit, after all else: an unhandled Ctrl-C makes the status that it made before our work there.
+
+    The interpreter notes that a KeyboardInterrupt ended the program, and ends by SIGINT for it. Each text that
+    is run as code (a dataclass or a named tuple of a module that is imported then) unmakes the note, and the
+    status becomes 1. Code that ends by that exception makes it anew.
+    """
+    trace = getattr(sys, "last_traceback", None)
+    if getattr(sys, "last_type", None) is not KeyboardInterrupt or trace is None or hasattr(sys, "ps1"):
+        return
+    frame, main = trace.tb_frame, sys.modules.get("__main__")
+    # Printed for the whole program, not by a console that it has inside: `python FILE`, `-c`, and `-m`.
+    if frame.f_globals is getattr(main, "__dict__", None) or frame.f_code.co_name == "_run_module_as_main":
+        try:
+            exec("raise KeyboardInterrupt")
+        except KeyboardInterrupt:
+            return

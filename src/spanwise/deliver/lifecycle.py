@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
+from spanwise.interrupts import keep_status
 from spanwise.threads import started_task
 
 __all__ = ["Lifecycle"]
@@ -46,6 +47,7 @@ class Lifecycle:
             # and no traceback tells of code that is not the application's.
             with contextlib.suppress(KeyboardInterrupt):
                 self._at_exit()
+            keep_status()
 
     def _in_child(self) -> None:
         self._after_fork()

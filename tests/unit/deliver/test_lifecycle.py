@@ -183,3 +183,32 @@ def test_ctrl_c_at_the_exit_ends_the_waiting_and_nothing_else(end: str, status: 
     assert (process.returncode, out) == (status, "the application is told last\n")
     assert err.count("KeyboardInterrupt") == (status == -2)
     assert "lifecycle" not in err
+
+
+@pytest.mark.parametrize("way", ["file", "-c", "-m", "-"])
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("raise KeyboardInterrupt", -2),
+        ("sys.exit(3)", 3),
+        ("try: raise KeyboardInterrupt\nexcept KeyboardInterrupt: pass", 0),
+        (
+            "import code\ntry: code.interact(readfunc=lambda _: next(lines))\nexcept SystemExit: pass",
+            0,
+        ),
+        ("raise ValueError", 1),
+    ],
+)
+def test_what_runs_at_the_exit_leaves_the_status(end: str, status: int, way: str, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom spanwise.deliver.lifecycle import Lifecycle\n"
+        "lines = iter(['raise KeyboardInterrupt', 'raise SystemExit'])\n"
+        # As importing a module with a dataclass does.
+        f"Lifecycle(print, lambda: exec('1')).begin()\n{end}\n"
+    )
+    (tmp_path / "ends.py").write_text(code)
+    how = {"file": ["ends.py"], "-c": ["-c", code], "-m": ["-m", "ends"], "-": ["-"]}[way]
+    done = subprocess.run(
+        [sys.executable, *how], cwd=tmp_path, input=code, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == status, done.stderr
