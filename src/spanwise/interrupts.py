@@ -44,8 +44,8 @@ deadly = _Deadly()
 def keep_status() -> None:
     """At the exit, after all else: an unhandled Ctrl-C makes the status that it made before our work there.
 
-    The interpreter notes that a KeyboardInterrupt ended the program, and ends by SIGINT for it. Each text that
-    is run as code (a dataclass or a named tuple of a module that is imported then) unmakes the note, and the
+    The interpreter notes that a KeyboardInterrupt ended the program, and dies of SIGINT for it. Each text
+    that is run as code (a dataclass or a named tuple of a module imported then) unmakes the note, and the
     status becomes 1. Code that ends by that exception makes it anew.
     """
     trace = getattr(sys, "last_traceback", None)
