@@ -29,8 +29,8 @@ def plain_attributes(pairs: Iterable[tuple[Any, Any]], longest: int | None = Non
     """
     attributes: dict[str, Any] = {}
     for key, value in pairs:
-        name = key if isinstance(key, str) else readable(key)
-        if name:  # the empty key is none
+        name = _name(key)
+        if name:
             attributes[name] = plain_value(value, longest)
     return attributes
 
@@ -59,6 +59,16 @@ def readable(value: Any) -> str:
         return UNENCODABLE
 
 
+def _name(key: Any) -> str:
+    """A key's text; empty, as with the SDK, where the key is false or has no text of its own."""
+    if isinstance(key, str):
+        return key
+    try:
+        return str(key) if key and has_text(key) else ""
+    except Exception:
+        return UNENCODABLE
+
+
 def _plain(value: Any, longest: int | None, depth: int, left: list[int]) -> Any:
     if isinstance(value, str):
         return value if longest is None or len(value) <= longest else value[:longest]
@@ -71,7 +81,7 @@ def _plain(value: Any, longest: int | None, depth: int, left: list[int]) -> Any:
         return TOO_DEEP
     if isinstance(value, Sequence):
         return tuple([_plain(each, longest, depth + 1, left) for each in value if _take(left)])
-    pairs = ((key if isinstance(key, str) else readable(key), each) for key, each in value.items())
+    pairs = ((_name(key), each) for key, each in value.items())
     return {key: _plain(each, longest, depth + 1, left) for key, each in pairs if key and _take(left)}
 
 

@@ -308,12 +308,13 @@ def test_a_wrong_measurement_costs_itself_alone(
     for one, other in zip(stock, ours, strict=True):
         no_worse(one, other)
     assert "raised" not in dict(ours)
-    if "raised" not in dict(stock) and attributes not in ("nan", "object value", "unshown value"):
+    # The SDK's sum stays what it was made by an amount that keeps its class.
+    if "raised" not in dict(stock) and attributes != "nan" and amount != "infects":
         alike(exported, stock_exported)
     else:
         right = sum((values[0] if values[0] is not None else values[2]) for values in exported.values())
         expected = before + 2 * 2 if instrument != "gauge" else 2
-        assert right >= expected - 1e-9
+        assert right >= expected - (again if amount == "negative" else 0) - 1e-9
 
 
 @pytest.mark.parametrize("instrument", METHODS)
@@ -448,7 +449,7 @@ def test_instruments_are_made_of_wrong_arguments_as_the_sdk_makes_them(
         again = side.call(make, **arguments) if named else side.call(make, name, unit, description)
         if came[0] == "returned":
             made = make(**arguments) if named else make(name, unit, description)
-            getattr(made, method)(1, {"k": "v"})
+            again = side.call(getattr(made, method), 1, {"k": "v"})
         told.append((came, again, side.exported()))
     assert told[0] == told[1]
 
