@@ -42,12 +42,14 @@ class Answer:
         reason: low-cardinality reason of a failure, for ``error.type``: a status code or an exception's name.
         retry_after: seconds the server asked us to wait, or None.
         body: the answer's body, for partial success.
+        reached: False where no connection was made: then it says nothing of the request.
     """
 
     fate: Fate
     reason: str = ""
     retry_after: float | None = None
     body: bytes = b""
+    reached: bool = True
 
     @property
     def delivered(self) -> bool:

@@ -58,6 +58,8 @@ class Connection:
         self._tls = tls
         self._tunnel = tunnel
         self._socket: socket.socket | None = None
+        #: Whether the last request got a connection.
+        self.reached = False
 
     @property
     def open(self) -> bool:
@@ -81,9 +83,11 @@ class Connection:
             OSError: there is no connection, or it broke, or what came back is no answer.
         """
         head = _head("POST", target, {**headers, "content-length": str(sum(map(len, body)))})
+        self.reached = self._socket is not None
         try:
             if self._socket is None:
                 self._socket = self._connect(deadline)
+                self.reached = True
             try:
                 for data in _joined(head, body):
                     _send(self._socket, data, deadline)

@@ -104,7 +104,8 @@ class Client:
                 # The server closed an idle keep-alive connection: that says nothing of its health.
                 return _read(self._post(body, deadline))
         except Exception as error:
-            return Answer(Fate.RETRY, reason=type(error).__name__)
+            reached = self._connection is not None and self._connection.reached
+            return Answer(Fate.RETRY, reason=type(error).__name__, reached=reached)
 
     def close(self) -> None:
         """Closes the connection; the next :meth:`send` opens another."""

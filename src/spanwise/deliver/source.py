@@ -44,9 +44,15 @@ class Load:
 
 
 class Source(Protocol):
-    """What a channel needs of the place where its items wait. Bounded; counts what it drops."""
+    """What a channel needs of the place where its items wait. Bounded; counts what it drops.
+
+    Attributes:
+        account: the signal's books.
+        capacity: items held at most.
+    """
 
     account: Account
+    capacity: int
 
     def wakes(self, wake: Callable[[], None], *, at_once: bool) -> None:
         """Has a function called whenever an item comes and a whole request waits; ``at_once``: any item."""
@@ -66,10 +72,17 @@ class Source(Protocol):
         """Finds what a killed process left to be sent. Delivery thread only, at its start."""
 
     def load(self, *, partial: bool) -> Load | None:
-        """The next request; a partial one only where asked for. Delivery thread only."""
+        """The next request, and each once; a partial one only where asked for. Delivery thread only."""
 
-    def release(self, load: Load) -> None:
-        """The load's fate is known: what it held is free again. Delivery thread only."""
+    def release(self, load: Load, taken: int | None = None) -> None:
+        """The load's fate is known: what it held is free again. Delivery thread only.
+
+        Loads are released in any order.
+
+        Args:
+            load: one of those that :meth:`load` gave.
+            taken: how many of its items were delivered; None: all.
+        """
 
     def discard(self) -> int:
         """Forgets all that waits, and tells how many items that was."""
@@ -102,7 +115,7 @@ class Queue:
     ) -> None:
         self.account = account
         self._encode = encode
-        self._capacity = capacity
+        self.capacity = capacity
         self._batch = min(batch, capacity)
         self.wakes(nobody, at_once=False)
         self.reset()
@@ -120,7 +133,7 @@ class Queue:
     def offer(self, item: Any) -> None:
         # A length check and an append, each atomic. Threads that race past the check together may
         # exceed the capacity by their number, which bounds memory as well.
-        if len(self._items) >= self._capacity:
+        if len(self._items) >= self.capacity:
             self.account.drop(1, "queue_full")
         else:
             self._items.append(item)
@@ -159,7 +172,7 @@ class Queue:
         self.account.drop(1, "encoding")
         _logger.warning("a %s could not be encoded and is dropped: %s", type(item).__name__, error)
 
-    def release(self, load: Load) -> None:
+    def release(self, load: Load, taken: int | None = None) -> None:
         """Nothing is held: the items went with the request."""
 
     def discard(self) -> int:

@@ -57,7 +57,7 @@ class SpanSegment:
 
     def __init__(self, account: Account, *, capacity: int, batch: int, folder: Path, label: str) -> None:
         self.account = account
-        self._capacity = capacity
+        self.capacity = capacity
         self._batch = min(batch, capacity)
         self._folder = folder
         self._label = label
@@ -74,7 +74,7 @@ class SpanSegment:
         self._ready: deque[tuple[Lane, Chunk]] = deque()
         self._large = LargeRecords()
         self._waiting = 0
-        self._room = self._capacity  # less what is in requests under way
+        self._room = self.capacity  # less what is in requests under way
         # Made with the first span: a process that records none has no file.
         segment, self._segment = self._segment, None
         if segment is not None:
@@ -200,7 +200,7 @@ class SpanSegment:
         if self._segment is None:
             # No chunk is shared by two requests: small ones leave the rest of their last chunk empty.
             a_request = -(-self._batch * _BYTES_A_SPAN // CHUNK) * CHUNK
-            wanted = -(-self._capacity // self._batch) * a_request
+            wanted = -(-self.capacity // self._batch) * a_request
             self._segment = Segment(max(wanted, _LEAST), self._folder, self._label)
         if size + len(lane.opening) + 64 > CHUNK:
             return False
@@ -228,8 +228,9 @@ class SpanSegment:
         return self._waiting >= self._batch or self._inheritance.load is not None
 
     def load(self, *, partial: bool) -> Load | None:
-        if self._inheritance.load is not None:
-            return self._inheritance.load
+        adopted = self._inheritance.take()
+        if adopted is not None:
+            return adopted
         self._settle()
         with self._lock:
             whole = self._waiting >= self._batch
@@ -274,9 +275,9 @@ class SpanSegment:
             total += taken[-1][1].count
         return taken
 
-    def release(self, load: Load) -> None:
+    def release(self, load: Load, taken: int | None = None) -> None:
         if load.adopted:
-            self._inheritance.advance()
+            self._inheritance.settle(load, load.count if taken is None else taken)
             return
         held: Any = load.held
         with self._lock:
@@ -297,7 +298,7 @@ class SpanSegment:
         with self._lock:
             count = self.waiting
             self._waiting = 0
-            self._room = self._capacity
+            self._room = self.capacity
             self._aside.clear()
             self._lanes.clear()
             self._ready.clear()

@@ -105,6 +105,7 @@ class Worker:
         # Nothing the delivery does may be traced: it would record spans about sending spans.
         with suppressed():
             for channel in self._channels:
+                channel.attended(True)
                 channel.adopt()
             while self._stop_at is None:
                 try:
