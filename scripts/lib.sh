@@ -58,24 +58,31 @@ make_venv() {
     "$python" -m venv "$folder"
   fi
   if ! { "$folder/bin/pip" install --quiet --disable-pip-version-check ${constraints[@]+"${constraints[@]}"} uv 2>/dev/null &&
-         VIRTUAL_ENV="$folder" UV_BUILD_CONSTRAINT="${constraints[1]:-}" "$folder/bin/uv" pip install --quiet "$@"; }; then
+         UV_BUILD_CONSTRAINT="${constraints[1]:-}" uv_pip "$folder" install --quiet "$@"; }; then
     say "uv could not install; using pip (a minute or two)"
     "$folder/bin/pip" install --disable-pip-version-check --progress-bar on "$@" >&2
   fi
   printf '%s' "$stamp" > "$folder/.stamp"
 }
 
+# uv_pip FOLDER ARGUMENT…: uv pip in that environment. uv brings the usual certificates along; where they do not do,
+# as behind a company's proxy, the system's may.
+uv_pip() {
+  local folder="$1"
+  shift
+  VIRTUAL_ENV="$folder" "$folder/bin/uv" pip "$@" 2>/dev/null ||
+    VIRTUAL_ENV="$folder" UV_SYSTEM_CERTS=1 "$folder/bin/uv" pip "$@"
+}
+
 # make_test_venv: .venv, with all that tests and scripts need, as it is locked.
 make_test_venv() { make_venv "$ROOT/.venv" -c "$LOCK" -e "$ROOT[dev]"; }
 
-# find_uv: prints a uv: that of .venv, else one from PATH, else one from PyPI in the user's cache.
+# find_uv: prints an environment that has uv: .venv, else one in the user's cache, made with the newest from PyPI.
 find_uv() {
-  local folder="$CACHE/uv"
-  if [ -x "$ROOT/.venv/bin/uv" ]; then echo "$ROOT/.venv/bin/uv"; return; fi
-  command -v uv && return
+  local folder="$ROOT/.venv"
   if [ ! -x "$folder/bin/uv" ]; then
-    "$(find_python)" -m venv "$folder" >&2
-    "$folder/bin/pip" install --quiet --disable-pip-version-check uv >&2
+    folder="$CACHE/uv"
+    [ -x "$folder/bin/uv" ] || make_venv "$folder" uv
   fi
-  echo "$folder/bin/uv"
+  echo "$folder"
 }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from spanwise.log import Log
 
 # What every property test goes by. No deadline, and no check of how fast examples are drawn: a busy machine
 # is no error. Where CI is set the examples are the same each time: a change fails for what it does, not for
@@ -20,6 +23,19 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("spanwise")
+
+
+@pytest.fixture(autouse=True)
+def _warn_anew(request: pytest.FixtureRequest) -> None:
+    """A warning that comes once a minute may have come in the test before."""
+    if "caplog" not in request.fixturenames:
+        return
+    for name, module in list(sys.modules.items()):
+        if name.startswith("spanwise."):
+            for each in list(vars(module).values()):
+                if isinstance(each, Log):
+                    each._last.clear()
+
 
 _module: list[Path] = []
 

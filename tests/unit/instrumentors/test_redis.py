@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from redis_stub import AsyncStub, Stub, client, client_async
 
 from spanwise import distro, names
+from spanwise.instrumentors import load
 from spanwise.instrumentors._redis import _MEMO
 from spanwise.instrumentors._redis_answer import answering
 from spanwise.instrumentors.flask import FlaskInstrumentor
@@ -710,7 +711,7 @@ def test_one_setting_goes_back_to_contrib_s(contrib: tuple[str, ...], by: str) -
 
 def test_a_setting_leaves_info_out(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, Any]] = []
-    monkeypatch.setattr(distro, "load", lambda settings, options: given.append(options) or [])
+    monkeypatch.setattr(load, "load", lambda settings, options: given.append(options) or [])
     for wanted in (True, False):
         monkeypatch.setattr(distro, "current", Launch(Settings(redis_info=wanted)))
         distro.instrument()
