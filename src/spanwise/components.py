@@ -64,16 +64,20 @@ def id_generator() -> IdGenerator | None:
     return cls() if isinstance(cls, type) and issubclass(cls, IdGenerator) else None
 
 
-def propagators() -> None:
+def propagators() -> list[str]:
     """Leaves out of ``OTEL_PROPAGATORS`` what is not installed.
 
     The API raises where it is imported for one that it does not find: nothing that propagates could be
     observed then.
+
+    Returns:
+        The modules of those that are not the API's own.
     """
     asked = [name.strip() for name in os.environ.get(OTEL_PROPAGATORS, "").split(",") if name.strip()]
     if _BUILT_IN_PROPAGATORS.issuperset(asked) or "opentelemetry.propagate" in sys.modules:
-        return
-    known = {entry.name for entry in entry_points("opentelemetry_propagator")} | {"none"}
+        return []
+    found = {entry.name: entry.module for entry in entry_points("opentelemetry_propagator")}
+    known = {*found, "none"}
     missing = [name for name in asked if name.lower() not in known and name not in known]
     if missing:
         left = [name for name in asked if name not in missing] or ["tracecontext", "baggage"]
@@ -85,6 +89,7 @@ def propagators() -> None:
             ", ".join(sorted(known)),
         )
         os.environ[OTEL_PROPAGATORS] = ",".join(left)
+    return [found[name] for name in asked if name in found]
 
 
 def _load(group: str, name: str, variable: str) -> Any:

@@ -58,7 +58,7 @@ def start(**arguments: Any) -> None:
             _logger.warning("%s", problem)
         from spanwise import components
 
-        components.propagators()
+        notices.bound_propagators(components.propagators())
         # What users see of the stable conventions must not depend on the way of launching.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", STABLE_CONVENTIONS)
         if loaded.config_file:

@@ -1,13 +1,33 @@
-"""Who speaks: our warnings name us where the application has no logging of its own."""
+"""What is said in the log: our warnings name us where the application has no logging of its own, and what
+propagators say of the headers of requests is bounded."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable, Iterable
 
-__all__ = ["speak"]
+from spanwise.shown import printable
+
+__all__ = ["bound_propagators", "speak"]
 
 _LOGGER = "spanwise"
+
+# Those of the API, and of the packages of propagators that OpenTelemetry has: b3, jaeger, ot_trace, aws.
+_PROPAGATORS = (
+    "opentelemetry.baggage",
+    "opentelemetry.baggage.propagation",
+    "opentelemetry.trace.span",
+    "opentelemetry.trace.propagation.tracecontext",
+    "opentelemetry.propagators.b3",
+    "opentelemetry.propagators.jaeger",
+    "opentelemetry.propagators.ot_trace",
+    "opentelemetry.propagators.aws.aws_xray_propagator",
+)
+_REST = 60.0  # seconds between two such lines
+_LONGEST = 120  # characters of one
+_LONGEST_ARGUMENT = 24
 
 
 def speak() -> None:
@@ -37,3 +57,62 @@ class _LastResort(logging.Handler):
             print(self.format(record), file=sys.stderr, flush=True)
         except Exception:
             self.handleError(record)
+
+
+def bound_propagators(more: Iterable[str] = ()) -> None:
+    """Has propagators, whoever calls them, log one short line a minute at most.
+
+    They print the whole header that they cannot read, and anybody may send one: 60 KB of log a request.
+
+    Args:
+        more: names of other propagators' loggers.
+    """
+    for name in (*_PROPAGATORS, *more):
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, _Seldom) for each in logger.filters):
+            logger.addFilter(_seldom)
+
+
+class _Seldom(logging.Filter):
+    """Lets one warning a minute pass, cut and escaped."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._next = -_REST
+        self._left_out = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        now = self._clock()
+        if now < self._next:
+            self._left_out += 1
+            return False
+        self._next = now + _REST
+        left_out, self._left_out = self._left_out, 0
+        record.msg, record.args, record.exc_info = _short(record), None, None
+        if left_out:
+            record.msg += f" [{left_out} more since]"
+        return True
+
+
+_seldom = _Seldom()
+
+
+def _short(record: logging.LogRecord) -> str:
+    try:
+        given = record.args if isinstance(record.args, tuple) else (record.args,)
+        text = str(record.msg) % tuple(map(_cut, given)) if record.args else str(record.msg)
+    except Exception:
+        text = str(record.msg)
+    # A character may be four bytes of log.
+    text = printable(text[: _LONGEST + 1].encode("ascii", "backslashreplace").decode())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _cut(value: object) -> object:
+    if isinstance(value, (int, float)):
+        return value
+    text = str(value)
+    return text if len(text) <= _LONGEST_ARGUMENT else f"{text[:_LONGEST_ARGUMENT]}..."
