@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import duckdb
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from spanwise.console.api import api_routes
@@ -11,8 +14,12 @@ from spanwise.console.guard import Guard
 from spanwise.console.receive import OTLP_PATHS, otlp_routes
 from spanwise.console.store import Store
 from spanwise.console.views import page_routes, refused_page
+from spanwise.log import Log
+from spanwise.shown import printable
 
 __all__ = ["build_app"]
+
+_log = Log(__name__)
 
 
 def build_app(store: Store, *, token: str | None, host: str, port: int, otlp_endpoint: str) -> ASGIApp:
@@ -24,4 +31,12 @@ def build_app(store: Store, *, token: str | None, host: str, port: int, otlp_end
                 Guard, token=token, host=host, port=port, refused=refused_page(), post_paths=OTLP_PATHS
             )
         ],
+        exception_handlers={duckdb.Error: _unreadable},
     )
+
+
+def _unreadable(_: Request, error: Exception) -> Response:
+    """What DuckDB cannot read, as where a part of its file is damaged, is one sentence and no traceback."""
+    text = printable((str(error).splitlines() or [""])[0][:200])
+    _log.seldom("The console cannot read its file: %s", text)
+    return JSONResponse({"error": f"the console's file cannot be read: {text}"}, 500)

@@ -94,7 +94,7 @@ def _endpoint(signal: _Signal, store: Store) -> Callable[[Request], Awaitable[Re
             except StoreBusy as error:
                 return _busy(content_type, str(error))
             except Exception as error:
-                _log.warning("The console could not store what it received: %s", error)
+                _log.seldom("The console could not store what it received: %r", error)
                 return _busy(content_type, "the data could not be written to the console's file")
         return Response(dump(_answer(signal, batch.rejected), content_type), media_type=content_type)
 

@@ -6,16 +6,19 @@ DuckDB, so times are ``…_ns``. The schema carries a version: a file written by
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spanwise.console.rows import LogRow, PointRow, SpanRow
 from spanwise.errors import ConfigurationError
+from spanwise.shown import printable
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["COLUMN_TYPES", "TABLES", "open_database", "open_for_reading"]
+__all__ = ["COLUMN_TYPES", "TABLES", "open_database", "open_for_reading", "readable"]
 
 _VERSION: Final = 1
 _OTHER_FILE: Final = "Name another file with --database"
@@ -54,14 +57,33 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
     """
     place = str(path)
     if place != ":memory:":
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(place, _OTHER_FILE, error.strerror or str(error)) from None
     connection = _connect(place, "Stop the other console or name another file with --database", _OTHER_FILE)
     try:
-        _create(connection, place)
+        with readable(place):
+            _create(connection, place)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def readable(place: str) -> Iterator[None]:
+    """A block that reads the file; what DuckDB cannot read in it is an error that names it.
+
+    Raises:
+        ConfigurationError: the file is damaged, or holds something else than the console's tables.
+    """
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.Error, RuntimeError) as error:
+        raise _unusable(place, _OTHER_FILE, f"DuckDB says: {_first_line(error)}") from None
 
 
 def open_for_reading(path: Path) -> duckdb.DuckDBPyConnection:
@@ -100,25 +122,28 @@ def _connect(place: str, if_open: str, if_bad: str, read_only: bool = False) -> 
                 "autoinstall_known_extensions": "false",
             },
         )
-    except duckdb.Error as error:
-        if "lock" in str(error).lower():
+    except (duckdb.Error, RuntimeError) as error:
+        if "could not set lock" in str(error).lower():
             raise ConfigurationError(
                 "The database is open in another process",
                 where=place,
                 fix=f"{if_open}.",
             ) from None
-        raise ConfigurationError(
-            "The database cannot be opened",
-            where=place,
-            fix=f"{if_bad}. DuckDB says: {_first_line(error)}",
-        ) from None
+        raise _unusable(place, if_bad, f"DuckDB says: {_first_line(error)}") from None
+
+
+def _unusable(place: str, fix: str, why: str) -> ConfigurationError:
+    return ConfigurationError("The database cannot be used", where=place, fix=f"{fix}. {why}")
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
+    return printable((str(error).splitlines() or [""])[0][:200])
 
 
 def _create(connection: duckdb.DuckDBPyConnection, place: str) -> None:
+    tables = {row[0] for row in connection.execute("select table_name from duckdb_tables()").fetchall()}
+    if tables and "console_schema" not in tables:
+        raise _unusable(place, _OTHER_FILE, "It is another program's")
     connection.execute("create table if not exists console_schema (version BIGINT)")
     versions = {row[0] for row in connection.execute("select version from console_schema").fetchall()}
     if not versions:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from spanwise.console.rows import Batch, SpanRow
-from spanwise.console.schema import COLUMN_TYPES, TABLES, open_database
+from spanwise.console.schema import COLUMN_TYPES, TABLES, open_database, readable
+from spanwise.console.trouble import FullDisk, is_full, roll_back
 from spanwise.log import Log
 from spanwise.threads import started
 
@@ -39,7 +40,7 @@ _log = Log(__name__)
 
 
 class StoreBusy(Exception):
-    """Too much waits to be written, or the store is closing. The sender should come back."""
+    """Too much waits to be written, the file takes nothing, or the store closes. Senders should come back."""
 
 
 class _Job(NamedTuple):
@@ -63,6 +64,7 @@ class Store:
     def __init__(
         self, path: Path, *, max_rows: int = MAX_ROWS, max_waiting_bytes: int = _MAX_WAITING_BYTES
     ) -> None:
+        self._path = path
         self._connection = open_database(path)
         self._max_rows = max_rows
         self._max_waiting_bytes = max_waiting_bytes
@@ -75,7 +77,13 @@ class Store:
         self._rows: dict[str, int] = {}
         self._remembered: dict[str, None] = {}
         self._resources: set[str] = set()
-        self._load()
+        self._full = FullDisk(path)
+        self._failed = False
+        try:
+            self._load()
+        except BaseException:
+            self._connection.close()
+            raise
         self._writer = started(self._run, "spanwise-console-writer")
 
     @property
@@ -125,6 +133,10 @@ class Store:
     # -- the writer's thread ------------------------------------------------------------------
 
     def _load(self) -> None:
+        with readable(str(self._path)):
+            self._read_what_is_there()
+
+    def _read_what_is_there(self) -> None:
         for table in TABLES:
             last, rows = self._one(f"select coalesce(max(seq), 0), count(*) from {table}")
             self._next_seq[table] = last + 1
@@ -149,16 +161,38 @@ class Store:
             except Exception as error:
                 # One batch that the database refuses must not take its neighbours with it.
                 for job in jobs:
-                    self._write_alone(cursor, job, error if len(jobs) == 1 else None)
+                    self._write_alone(cursor, job, error if len(jobs) == 1 or is_full(error) else None)
             else:
+                self._full.ends()
                 for job in jobs:
                     job.done.set_result(None)
+            if self._failed:
+                self._failed = False
+                cursor = self._opened_again(cursor)
+            if self._full.on:
+                continue  # removing rows takes room too
             try:
                 self._trim(cursor)
             except Exception as error:
                 # What was answered is committed; only the removal of old rows waits for the next batch.
-                _log.warning("The console could not remove old rows: %s", error)
+                _log.seldom("The console could not remove old rows: %s", error)
         cursor.close()
+
+    def _opened_again(self, cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        """The cursor; a new one where DuckDB has given up the file, as it does after some errors."""
+        try:
+            cursor.execute("select 1").fetchall()
+            return cursor
+        except Exception:
+            try:
+                cursor.close()
+                self._connection.close()
+                self._connection = open_database(self._path)
+                self._load()
+                return self._connection.cursor()
+            except Exception as error:
+                _log.seldom("The console cannot open its file again: %s", error)
+                return cursor
 
     def _take(self) -> list[_Job]:
         with self._wake:
@@ -179,8 +213,13 @@ class Store:
                 raise error
             self._write(cursor, [job])
         except Exception as failure:
+            self._failed = True
+            if is_full(failure):
+                self._full.begins()
+                failure = StoreBusy("the disk of the console's file is full")
             job.done.set_exception(failure)
         else:
+            self._full.ends()
             job.done.set_result(None)
 
     def _write(self, cursor: duckdb.DuckDBPyConnection, jobs: Sequence[_Job]) -> None:
@@ -207,7 +246,7 @@ class Store:
                 self._insert(cursor, table, items)
             cursor.commit()
         except BaseException:
-            cursor.rollback()
+            roll_back(cursor)
             raise
         self._resources.update(resources)
         self._remember(spans)
@@ -257,7 +296,7 @@ class Store:
                 cursor.execute(f"delete from {table} where seq < ?", [oldest_kept])
                 cursor.commit()
             except BaseException:
-                cursor.rollback()
+                roll_back(cursor)
                 raise
             self._rows[table] = self._max_rows
             self._generation += 1
