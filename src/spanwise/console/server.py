@@ -38,6 +38,8 @@ _START_SECONDS: Final = 15.0
 # A sender whose body is half here gets this long to finish before the console ends.
 _GRACE_SECONDS: Final = 3
 _TOKEN_BYTES: Final = 16
+# Each may hold a body of 16 MiB.
+_MOST_CONNECTIONS: Final = 128
 # What fits into an address and a cookie without quoting, and is too long to guess.
 _TOKEN_SHAPE: Final = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 #: The same in words, for messages and help.
@@ -72,7 +74,7 @@ class RunningConsole:
             uvicorn.Config(
                 app,
                 # h11 refuses what is not HTTP/1.1 to the letter; the speed of a parser in C is not needed.
-                http=http_protocol(self.otlp_endpoint),
+                http=http_protocol(self.otlp_endpoint, _MOST_CONNECTIONS),
                 ws="none",
                 lifespan="off",
                 loop="asyncio",
@@ -80,8 +82,7 @@ class RunningConsole:
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
-                # Each connection may hold a body of 16 MiB.
-                limit_concurrency=128,
+                limit_concurrency=_MOST_CONNECTIONS,
             )
         )
         self._failure: BaseException | None = None
