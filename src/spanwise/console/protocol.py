@@ -39,7 +39,7 @@ def http_protocol(endpoint: str, most: int) -> type[asyncio.Protocol]:
 
     Args:
         endpoint: the base address for ``OTEL_EXPORTER_OTLP_ENDPOINT``, named in what is told.
-        most: connections at a time; uvicorn answers 503 where there are as many.
+        most: connections at a time, beyond which a slow one is cut off for a new one.
     """
 
     class ConsoleProtocol(H11Protocol):

@@ -133,7 +133,7 @@ def _connect(place: str, if_open: str, if_bad: str, read_only: bool = False) -> 
 
 
 def _unusable(place: str, fix: str, why: str) -> ConfigurationError:
-    return ConfigurationError("The database cannot be used", where=place, fix=f"{fix}. {why}")
+    return ConfigurationError("The database cannot be opened", where=place, fix=f"{fix}. {why}")
 
 
 def _first_line(error: Exception) -> str:

@@ -82,7 +82,8 @@ class RunningConsole:
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
-                limit_concurrency=_MOST_CONNECTIONS,
+                # Of those that were cut off some end a moment later.
+                limit_concurrency=2 * _MOST_CONNECTIONS,
             )
         )
         self._failure: BaseException | None = None

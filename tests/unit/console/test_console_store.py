@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import contextlib
+import http.client
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from spanwise.console import server
 from spanwise.console.queries.accounting import account
 from spanwise.console.queries.summary import summarise
 from spanwise.console.queries.trace import one_trace
+from spanwise.console.server import RunningConsole
 from spanwise.console.store import Store, StoreBusy
 from spanwise.errors import ConfigurationError
 
@@ -170,3 +175,116 @@ def test_a_file_open_in_another_process_is_named(tmp_path: Path) -> None:
     )
     store.close()
     assert "ConfigurationError The database is open in another process" in told.stdout
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut off half way": lambda data: data[: len(data) // 2],
+    "cut off in its head": lambda data: data[:5_000],
+    "empty": lambda _: b"",
+    "zeros": lambda data: bytes(len(data)),
+    "a text": lambda _: b"version: 1\n" * 1_000,
+    "another kind of database": lambda _: b"SQLite format 3\0" + bytes(8_176),
+    "flipped bytes": lambda data: bytes(each ^ (0x55 if at >= 8_192 else 0) for at, each in enumerate(data)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_one_sentence_with_its_name(damage: str, tmp_path: Path, make: Any) -> None:
+    path = tmp_path / "case.duckdb"
+    store = Store(path)
+    for number in range(3):
+        put(store, make.batch(*(make.row(f"{number}-{each}", name="x" * 300) for each in range(500))))
+    store.close()
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    with pytest.raises(ConfigurationError) as refused:
+        Store(path)
+    said = str(refused.value)
+    assert said.startswith(f"The database cannot be opened ({path}). Name another file with --database. ")
+    assert "\n" not in said
+
+
+def test_a_file_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.duckdb"
+    with duckdb.connect(str(path)) as theirs:
+        theirs.execute("create table spans (mine BIGINT)")
+    with pytest.raises(ConfigurationError, match="another program's"):
+        Store(path)
+    with duckdb.connect(str(path)) as theirs:
+        assert theirs.execute("select table_name from duckdb_tables()").fetchall() == [("spans",)]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot be opened"):
+        Store(tmp_path / "file" / "in" / "it.duckdb")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_told_once_and_over_when_there_is_room(
+    small: Path, make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.start(small / "case.duckdb", token="unit-test-token-0123456789") as console:
+
+        def send(number: int) -> tuple[int, str | None]:
+            spans = (make.span(number * 1000 + each, name="x" * 2_000) for each in range(1, 300))
+            sender = http.client.HTTPConnection(console.otlp_endpoint.removeprefix("http://"), timeout=60)
+            sender.request(
+                "POST",
+                "/v1/traces",
+                make.request(*spans).SerializeToString(),
+                {"content-type": "application/x-protobuf"},
+            )
+            answer = sender.getresponse()
+            answer.read()
+            sender.close()
+            return answer.status, answer.getheader("retry-after")
+
+        assert send(1) == (200, None)
+        with (small / "filling").open("wb", buffering=0) as filling, contextlib.suppress(OSError):
+            while filling.write(bytes(1024)):
+                pass
+        assert [send(2), send(2), send(3)] == [(503, "1")] * 3
+        (small / "filling").unlink()
+        assert [send(2), send(3)] == [(200, None)] * 2
+        (account,) = console.accounting()
+        assert account.stored == 3 * 299
+    assert [record.getMessage().partition(" ")[0] for record in caplog.records] == ["The", "There"]
+    assert "no space left on device" in caplog.messages[0]
+    assert "rollback" not in caplog.text
+
+
+def test_a_file_that_duckdb_gives_up_is_opened_again(tmp_path: Path, make: Any) -> None:
+    store = Store(tmp_path / "case.duckdb")
+    put(store, make.batch(make.row("a")))
+    # As after an error that DuckDB calls fatal: nothing works on the connection any more.
+    store._connection.close()
+    with pytest.raises(duckdb.Error):
+        put(store, make.batch(make.row("b")))
+    put(store, make.batch(make.row("b")))
+    with store.reading() as cursor:
+        assert cursor.execute("select span_id from spans order by seq").fetchall() == [("a",), ("b",)]
+    store.close()
+
+
+def test_what_cannot_be_read_is_an_answer_of_one_sentence(
+    console: RunningConsole, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    console._store._connection.execute("drop table points")
+    answers = [client.get("/api/accounting") for _ in range(3)]
+    assert {answer.status for answer in answers} == {500}
+    assert "cannot be read" in answers[0].json()["error"]
+    assert len(caplog.records) == 1
+    assert "Traceback" not in caplog.text
