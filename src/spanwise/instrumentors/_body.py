@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.context import Context
 
 from spanwise.context import attach_context, detach_context, get_context
+from spanwise.instrumentors._traceback import passed_over
 
 __all__ = ["Body", "leave"]
 
@@ -42,6 +43,7 @@ class Body:
     def __iter__(self) -> Iterator[bytes]:
         return self
 
+    @passed_over
     def __next__(self) -> bytes:
         token = attach_context(self._context)
         try:
@@ -58,6 +60,7 @@ class Body:
             self._context = get_context()
             leave(token)
 
+    @passed_over
     def close(self) -> None:
         """Called by the server in any case, also when the client is gone."""
         try:
@@ -65,6 +68,7 @@ class Body:
         finally:
             self._end(None)
 
+    @passed_over
     def _close(self) -> None:
         token = attach_context(self._context)
         try:
@@ -79,6 +83,7 @@ class Body:
         if done is not None:
             done(error)
 
+    @passed_over
     def __del__(self) -> None:
         # A generator that is finalized resets the context to what it found: the ended request's. Here, that
         # is undone; anywhere else, every later request of this thread would be a part of this one.

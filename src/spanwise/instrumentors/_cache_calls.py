@@ -16,6 +16,7 @@ from spanwise import names
 from spanwise.context import get_context, surely_observed
 from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.instrumentors._calls import Calls
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.meters.cache import ERROR, GET, HIT, MISS, Caches, Cell, Tally
 
 __all__ = ["CacheCalls", "Outcomes", "Target", "argument"]
@@ -56,6 +57,7 @@ class CacheCalls:
         # A method may call another one of the same cache: the outer one is what was asked for.
         self._inside: ContextVar[bool] = ContextVar("spanwise.cache", default=False)
 
+    @passed_over
     def wrap(
         self,
         original: Callable[..., Any],
@@ -108,6 +110,7 @@ class CacheCalls:
 
         return wrapper
 
+    @passed_over
     def quick_get(
         self, original: Callable[..., Any], wrapped: Callable[..., Any], tally: Tally
     ) -> Callable[..., Any]:

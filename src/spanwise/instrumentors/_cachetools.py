@@ -14,6 +14,7 @@ from spanwise import names
 from spanwise.context import get_context, surely_observed
 from spanwise.instrumentors._call import Call
 from spanwise.instrumentors._calls import Calls
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.meters.cache import (
     ABSENT,
     DELETE,
@@ -103,6 +104,7 @@ class Methods:
 
     # -- lookups -------------------------------------------------------------------------------
 
+    @passed_over
     def getitem(self, original: Method) -> Method:
         records, adopt, timed, failed = self._records, self._adopt, self._timed, self._failed
 
@@ -128,6 +130,7 @@ class Methods:
 
         return getitem
 
+    @passed_over
     def _timed(self, record: Record, original: Method, cache: Any, key: Any, *args: Any, **named: Any) -> Any:
         began = perf_counter()
         try:
@@ -139,6 +142,7 @@ class Methods:
         self._caches.note(record.tally, GET, HIT, perf_counter() - began)
         return value
 
+    @passed_over
     def contains(self, original: Method) -> Method:
         records, adopt, missed = self._records, self._adopt, self._missed
 
@@ -169,6 +173,7 @@ class Methods:
 
     # -- changes -------------------------------------------------------------------------------
 
+    @passed_over
     def setitem(self, original: Method) -> Method:
         records, adopt = self._records, self._adopt
 
@@ -196,6 +201,7 @@ class Methods:
 
         return setitem
 
+    @passed_over
     def delitem(self, original: Method) -> Method:
         records, adopt = self._records, self._adopt
 
@@ -233,6 +239,7 @@ class Methods:
 
         return setdefault
 
+    @passed_over
     def within(self, original: Method) -> Method:
         """A method that uses the cache's others: they are not the application's doing."""
         records, adopt = self._records, self._adopt

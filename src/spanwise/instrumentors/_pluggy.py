@@ -28,7 +28,7 @@ from spanwise.instrumentors._call import NO_CALL
 from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._plugin_calls import HookCall, Implementation, OwnTime, hook_call
-from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._traceback import passed_over, unseen
 
 __all__ = ["EXECUTOR", "Executor", "Observer"]
 
@@ -117,6 +117,7 @@ class Executor:
         # A manager that is pickled or copied in depth takes what it had before, not us.
         return getitem, ((self.inner,), 0)
 
+    @passed_over
     def __call__(self, hook: str, implementations: Sequence[Any], kwargs: Any, firstresult: bool) -> Any:
         """Executes a hook's implementations."""
         __tracebackhide__ = True

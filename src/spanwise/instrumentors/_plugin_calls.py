@@ -22,7 +22,7 @@ from spanwise.instrumentors._call import NO_CALL, Call
 from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._classes import Function
 from spanwise.instrumentors._failure import told_message, type_name
-from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._traceback import passed_over, unseen
 from spanwise.instrumentors._within import Within, leave, moved
 from spanwise.meters.plugins import labels_of, plugin_name
 
@@ -147,6 +147,7 @@ class Implementation:
         )
 
 
+@passed_over
 def _calling(about: Implementation) -> Function:
     """A plain implementation."""
     function, labels, begin = about.function, about.labels, about.start
@@ -208,6 +209,7 @@ def _later(about: Implementation, span: Call, result: Any) -> Any:
     return later
 
 
+@passed_over
 def _wrapping(about: Implementation) -> Function:
     """One that wraps the others, by a generator: its span lasts from its first step to its last."""
     function = about.function
@@ -228,6 +230,7 @@ def _wrapping(about: Implementation) -> Function:
     return call
 
 
+@passed_over
 def _stepping(name: str) -> Function:
     """A generator's method of that name, run within the wrapper's span and on its clock."""
 
@@ -277,6 +280,7 @@ class _Wrapper:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.generator, name)  # gi_code, for pluggy's messages
 
+    @passed_over
     def close(self) -> None:
         __tracebackhide__ = True
         try:

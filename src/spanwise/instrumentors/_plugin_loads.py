@@ -16,7 +16,7 @@ from spanwise.context import attach_context, get_context
 from spanwise.instrumentors._call import Call
 from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._classes import Function
-from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._traceback import passed_over, unseen
 from spanwise.instrumentors._within import leave
 from spanwise.meters.plugins import PluginMeters, labels_of, plugin_name
 from spanwise.meters.resident import resident_bytes
@@ -97,6 +97,7 @@ class Loads:
             self._calls.warn("observe the loading of a plugin", error)
             return None
 
+    @passed_over
     def _run(self, load: _Load | None, last: bool, function: Function, *args: Any) -> Any:
         """Calls a function within a load's span, which ends with the last one, or with one that raises."""
         if load is None:
@@ -145,6 +146,7 @@ class Loads:
 
         return register
 
+    @passed_over
     def loading(self, original: Function) -> Function:
         """``PluginManager.load_setuptools_entrypoints``."""
 

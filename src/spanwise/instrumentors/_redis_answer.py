@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._redis import Target
 from spanwise.instrumentors._redis_shape import place_of
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.instrumentors._weak import living
 
 __all__ = ["HELD_AS", "Answer", "Answers", "Targets", "answering"]
@@ -60,6 +61,7 @@ class Answers:
         except Exception as error:
             self._calls.warn("tell which server answers", error)
 
+    @passed_over
     def node(self, original: Function) -> Function:
         """A cluster's client asks for a node's client."""
 
@@ -70,6 +72,7 @@ class Answers:
 
         return get_redis_connection
 
+    @passed_over
     def node_async(self, original: Function) -> Function:
         """A node of a cluster is asked for a connection."""
 
@@ -79,6 +82,7 @@ class Answers:
 
         return acquire_connection
 
+    @passed_over
     def taken(self, original: Function) -> Function:
         """A connection to what Sentinel found is taken from its pool."""
 
@@ -89,6 +93,7 @@ class Answers:
 
         return get_connection
 
+    @passed_over
     def taken_async(self, original: Function) -> Function:
         """The same with asyncio."""
 
@@ -136,6 +141,7 @@ class Targets:
             vars(pool).pop(HELD_AS, None)
         self._pools.clear()
 
+    @passed_over
     def connected(self, original: Function) -> Function:
         """A connection was made."""
 
@@ -146,6 +152,7 @@ class Targets:
 
         return on_connect
 
+    @passed_over
     def connected_async(self, original: Function) -> Function:
         """The same with asyncio."""
 

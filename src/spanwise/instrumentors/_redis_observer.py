@@ -25,6 +25,7 @@ from spanwise.instrumentors._redis import Described, Target, is_script, status_c
 from spanwise.instrumentors._redis_answer import HELD_AS, Answer, Targets, answering
 from spanwise.instrumentors._redis_info import Servers
 from spanwise.instrumentors._redis_shape import observed_by_contrib, owner_of, queued
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.privacy.redis import redact_message
 
 __all__ = ["Observer"]
@@ -123,6 +124,7 @@ class Observer:
     def pipeline_async(self, original: Function) -> Function:
         return self._observed_async(original, self._begin_pipeline)
 
+    @passed_over
     def _observed(self, original: Function, begin: Begin) -> Function:
         over = self._calls.over
 
@@ -143,6 +145,7 @@ class Observer:
 
         return observed
 
+    @passed_over
     def _observed_async(self, original: Function, begin: Begin) -> Function:
         over = self._calls.over
 

@@ -22,6 +22,7 @@ from spanwise.instrumentors._failure import type_name
 from spanwise.instrumentors._http import captured_headers, excluded_urls, length_of
 from spanwise.instrumentors._request import Request
 from spanwise.instrumentors._scope import scope_of
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.instrumentors._wsgi import Kind, full_url, headers_of, request_of
 from spanwise.instruments import make, recorder
 from spanwise.meters.resident import resident_bytes
@@ -67,6 +68,7 @@ class Observation:
         # How much more memory the process has after a request: asked for, as it costs 12 µs a request.
         self.memory = make(meter, names.HTTP_SERVER_REQUEST_MEMORY) if options.get("request_memory") else None
 
+    @passed_over
     def serve(
         self, application: Callable[..., Any], environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Any:

@@ -21,6 +21,7 @@ from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._database import Conventions
 from spanwise.instrumentors._sqlalchemy_database import HELD_AS, Database
 from spanwise.instrumentors._sqlalchemy_metrics import PoolMetrics
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.instrumentors._weak import living
 from spanwise.instruments import ByMeter, make, recorder
 
@@ -111,6 +112,7 @@ class Pools:
 
     # -- check-outs ------------------------------------------------------------------------------
 
+    @passed_over
     def observed(self, original: Callable[..., Any], gave_up: type[BaseException]) -> Callable[..., Any]:
         """Wraps ``Engine.raw_connection``.
 

@@ -45,6 +45,7 @@ from spanwise.instrumentors._sqlalchemy import (
 from spanwise.instrumentors._sqlalchemy_database import HELD_AS, Database
 from spanwise.instrumentors._sqlalchemy_pool import Pools, pools_of
 from spanwise.instrumentors._sqlcommenter import Commenter, with_comment
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.instruments import make
 from spanwise.privacy.sql import TEXT_LIMIT, redact_message
 
@@ -123,6 +124,7 @@ class Statements:
             self._commenter = Commenter(self._options.get("commenter_options") or {}, shown)
             self._plain = False
 
+    @passed_over
     def _carries_out(self, name: str) -> Callable[..., bool]:
         """The listener of one of the events: true where it has carried out the execution."""
         many = name == "do_executemany"

@@ -1,13 +1,22 @@
-"""Takes our functions out of an application's tracebacks: an exception looks as it would without us."""
+"""Takes our functions out of an application's tracebacks, and out of the counting of stack levels.
+
+Exceptions and warnings look as they would without us.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from types import CodeType, FunctionType
+from typing import Final, TypeVar
 
-__all__ = ["unseen"]
+__all__ = ["passed_over", "unseen"]
 
+T = TypeVar("T")
+
+# Warnings, and from Python 3.11 on logging, pass over the frames of files that have both words in their name
+# when they count to a `stacklevel`: the import system's own. There is no other way of being passed over.
+_MARK: Final = " (passed over, as importlib._bootstrap is)"
 _HERE: Final = str(Path(__file__).parent)
 
 
@@ -33,3 +42,20 @@ def unseen(error: BaseException) -> None:
             trace.tb_next = trace.tb_next.tb_next
         else:
             trace = trace.tb_next
+
+
+def passed_over(thing: T) -> T:
+    """A function, or a class's methods, whose frames no ``stacklevel`` counts; those defined in it too.
+
+    For what stands between the application's code and the code that it calls: a warning names the same line
+    as without us.
+    """
+    for function in list(vars(thing).values()) if isinstance(thing, type) else [thing]:
+        if isinstance(function, FunctionType):
+            function.__code__ = _marked(function.__code__)
+    return thing
+
+
+def _marked(code: CodeType) -> CodeType:
+    inner = tuple(_marked(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_filename=code.co_filename + _MARK, co_consts=inner)

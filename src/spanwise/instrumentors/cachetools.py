@@ -26,6 +26,7 @@ from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._places import place_of
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.meters.cache import DELETE, GET, OTHER, SET, Caches, Tally, caches_of
 
 __all__ = ["CachetoolsInstrumentor"]
@@ -114,6 +115,7 @@ class _Observing:
             }
         return wrappers
 
+    @passed_over
     def _init(self, original: Method) -> Method:
         @functools.wraps(original)
         def init(cache: Any, *args: Any, **named: Any) -> None:
@@ -153,6 +155,7 @@ class _Observing:
             return self._length(cache), None
         return size, (limit if limit != float("inf") else None)
 
+    @passed_over
     def _named(self, original: Method) -> Method:
         """A cache that was made for a function is called after it, and after the first of several."""
 

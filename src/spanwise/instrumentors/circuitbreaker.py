@@ -22,7 +22,7 @@ from spanwise.instrumentors._classes import Function, instances
 from spanwise.instrumentors._failure import type_name
 from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
-from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._traceback import passed_over, unseen
 from spanwise.meters.circuit import CLOSED, HALF_OPEN, OPEN, Breaker, Circuits
 
 __all__ = ["CircuitbreakerInstrumentor"]
@@ -87,6 +87,7 @@ class _Observing:
                 found.resume(OPEN, backoff=breaker.open_remaining)
         return found
 
+    @passed_over
     def _tell(self, function: Function, *args: Any) -> Any:
         """Calls a function of ours; what it raises is logged."""
         try:
@@ -95,6 +96,7 @@ class _Observing:
             self.warn("observe a circuit breaker", error)
             return None
 
+    @passed_over
     def _decorating(self, original: Function) -> Function:
         def decorate(breaker: Any, function: Any) -> Any:
             decorated = original(breaker, function)
@@ -103,6 +105,7 @@ class _Observing:
 
         return decorate
 
+    @passed_over
     def _entering(self, original: Function) -> Function:
         def enter(breaker: Any) -> Any:
             result = original(breaker)
@@ -127,6 +130,7 @@ class _Observing:
                 return calls[position][1], breaker.failure_count
         return told.state, breaker.failure_count  # it began before us, or in another context
 
+    @passed_over
     def _leaving(self, original: Function) -> Function:
         def leave(breaker: Any, kind: Any, error: Any, trace: Any) -> Any:
             before = self._tell(self._before, breaker)
@@ -158,6 +162,7 @@ class _Observing:
                 backoff=breaker.open_remaining,
             )
 
+    @passed_over
     def _resetting(self, original: Function) -> Function:
         def reset(breaker: Any) -> Any:
             result = original(breaker)
@@ -171,6 +176,7 @@ class _Observing:
         if breaker.closed and told.state != CLOSED:
             told.closed()
 
+    @passed_over
     def _rejecting(self, original: Function) -> Function:
         def make(error: Any, circuit_breaker: Any, *args: Any, **kwargs: Any) -> None:
             original(error, circuit_breaker, *args, **kwargs)
@@ -201,6 +207,7 @@ class _Fallback:
     def __init__(self, function: Function, tell: Function) -> None:
         self._function, self._tell = function, tell
 
+    @passed_over
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._tell()
         try:

@@ -20,6 +20,7 @@ from spanwise.instrumentors._calls import Calls
 from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._places import Place, place_of
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.meters.cache import ABSENT, DELETE, DELETED, GET, HIT, MISS, REFUSED, SET, STORED, caches_of
 
 __all__ = ["DiskcacheInstrumentor"]
@@ -74,6 +75,7 @@ class _Observing:
         self._patches.restore()
         self._caches.forget(_SYSTEM)
 
+    @passed_over
     def _placed(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def init(cache: Any, *args: Any, **named: Any) -> None:

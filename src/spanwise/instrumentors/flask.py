@@ -18,6 +18,7 @@ from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._imports import when_imported
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._serving import Observation, Serving
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.instrumentors._wsgi import forget
 
 __all__ = ["FlaskInstrumentor"]
@@ -71,6 +72,7 @@ class FlaskInstrumentor(Instrumentor):
             flask.got_request_exception.disconnect(_note)
 
 
+@passed_over
 def _observed(original: Callable[..., Any], observation: Observation) -> Callable[..., Any]:
     def call(app: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         # An application that contrib's instrumentor was given by name is that one's.
@@ -91,6 +93,7 @@ def _note(_app: Any, exception: BaseException | None = None, **_: Any) -> None:
         serving.raised(exception)
 
 
+@passed_over
 def _finished(original: Callable[..., Any], observation: Observation) -> Callable[..., Any]:
     """Nothing else tells that a body whose length is known is made while it is sent.
 

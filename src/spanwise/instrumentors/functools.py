@@ -22,6 +22,7 @@ from weakref import ref
 
 from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._patches import Patches
+from spanwise.instrumentors._traceback import passed_over
 from spanwise.meters.cache import GET, HIT, MISS, Caches, Tally, caches_of
 
 __all__ = ["FunctoolsInstrumentor"]
@@ -80,6 +81,7 @@ class _Watching:
         self._functions.clear()
         self._caches.forget(_SYSTEM)
 
+    @passed_over
     def _wrapped(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def lru_cache(*args: Any, **named: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from spanwise.instrumentors._http_client import Answer, Client, Exchange
 from spanwise.instrumentors._http_client_instrumentor import HttpClientInstrumentor
 from spanwise.instrumentors._patches import Patches
+from spanwise.instrumentors._traceback import passed_over
 
 __all__ = ["HTTPXClientInstrumentor", "RequestInfo", "ResponseInfo"]
 
@@ -77,6 +78,7 @@ def _begin(client: Client, request: Any) -> Exchange | None:
     return client.begin(method, str(request.url), headers, size=size)
 
 
+@passed_over
 def _observed(original: Callable[..., Any], client: Client) -> Callable[..., Any]:
     def handle_request(self: Any, request: Any) -> Any:
         exchange = _begin(client, request)
@@ -94,6 +96,7 @@ def _observed(original: Callable[..., Any], client: Client) -> Callable[..., Any
     return handle_request
 
 
+@passed_over
 def _observed_async(
     original: Callable[..., Any], client: Client, request_hook: Any, response_hook: Any
 ) -> Callable[..., Any]:

@@ -25,7 +25,7 @@ from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._pluggy import EXECUTOR, Executor, Observer
 from spanwise.instrumentors._plugin_loads import Loads
-from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._traceback import passed_over, unseen
 from spanwise.meters.plugins import PluginMeters
 
 __all__ = ["PluggyInstrumentor"]
@@ -103,6 +103,7 @@ class _Observing:
         setattr(made, EXECUTOR, executor)
         self._executors[key] = executor
 
+    @passed_over
     def _making(self, original: Function) -> Function:
         def make(manager: Any, *args: Any, **kwargs: Any) -> None:
             try:
@@ -118,6 +119,7 @@ class _Observing:
 
         return make
 
+    @passed_over
     def _unregistering(self, original: Function) -> Function:
         def unregister(manager: Any, *args: Any, **kwargs: Any) -> Any:
             try:

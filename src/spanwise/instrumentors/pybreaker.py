@@ -22,7 +22,7 @@ from spanwise.instrumentors._classes import Function, instances
 from spanwise.instrumentors._failure import type_name
 from spanwise.instrumentors._library import LibraryInstrumentor
 from spanwise.instrumentors._patches import Patches
-from spanwise.instrumentors._traceback import unseen
+from spanwise.instrumentors._traceback import passed_over, unseen
 from spanwise.meters.circuit import CLOSED, HALF_OPEN, OPEN, Breaker, Circuits
 
 __all__ = ["PybreakerInstrumentor"]
@@ -149,6 +149,7 @@ class _Observing:
         except Exception as error:
             self.warn("observe a circuit breaker", error)
 
+    @passed_over
     def _making(self, original: Function) -> Function:
         def make(breaker: Any, *args: Any, **kwargs: Any) -> None:
             try:
@@ -160,6 +161,7 @@ class _Observing:
 
         return make
 
+    @passed_over
     def _calling(self, original: Function, rejection: type[BaseException]) -> Function:
         def call(breaker: Any, func: Any, *args: Any, **kwargs: Any) -> Any:
             let_through = _here.let_through

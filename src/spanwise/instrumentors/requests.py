@@ -14,6 +14,7 @@ from typing import Any
 from spanwise.instrumentors._http_client import Answer, Client
 from spanwise.instrumentors._http_client_instrumentor import HttpClientInstrumentor
 from spanwise.instrumentors._patches import Patches
+from spanwise.instrumentors._traceback import passed_over
 
 __all__ = ["RequestsInstrumentor"]
 
@@ -42,6 +43,7 @@ def _read(response: Any) -> Answer:
     return response.status_code, getattr(response.raw, "version", None), response.headers
 
 
+@passed_over
 def _observed(original: Callable[..., Any], client: Client) -> Callable[..., Any]:
     def send(self: Any, request: Any, **kwargs: Any) -> Any:
         headers = getattr(request, "headers", None)
@@ -68,6 +70,7 @@ def _observed(original: Callable[..., Any], client: Client) -> Callable[..., Any
     return send
 
 
+@passed_over
 def _noting(original: Callable[..., Any], client: Client) -> Callable[..., Any]:
     def resolve_redirects(self: Any, resp: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
         # With yield_requests nothing is sent: the response is told what would be next.

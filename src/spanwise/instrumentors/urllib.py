@@ -17,6 +17,7 @@ from opentelemetry.propagators.textmap import Setter
 from spanwise.instrumentors._http_client import Answer, Client
 from spanwise.instrumentors._http_client_instrumentor import HttpClientInstrumentor
 from spanwise.instrumentors._patches import Patches
+from spanwise.instrumentors._traceback import passed_over
 
 __all__ = ["URLLibInstrumentor"]
 
@@ -63,6 +64,7 @@ def _read(response: Any) -> Answer:
     return response.code, getattr(response, "version", None), response.headers
 
 
+@passed_over
 def _observed(
     original: Callable[..., Any], client: Client, make_request: Callable[..., Any]
 ) -> Callable[..., Any]:
@@ -99,6 +101,7 @@ def _observed(
     return open
 
 
+@passed_over
 def _noting(original: Callable[..., Any], client: Client) -> Callable[..., Any]:
     def error(self: Any, proto: Any, *args: Any) -> Any:
         exchange = client.current() if proto in _SCHEMES and len(args) > 1 else None

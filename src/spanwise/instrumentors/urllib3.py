@@ -17,6 +17,7 @@ from spanwise.instrumentors._http import DEFAULT_PORTS
 from spanwise.instrumentors._http_client import Answer, Client
 from spanwise.instrumentors._http_client_instrumentor import HttpClientInstrumentor
 from spanwise.instrumentors._patches import Patches
+from spanwise.instrumentors._traceback import passed_over
 
 __all__ = ["RequestInfo", "URLLib3Instrumentor"]
 
@@ -69,6 +70,7 @@ def _read(response: Any) -> Answer:
     return response.status, response.version, response.headers
 
 
+@passed_over
 def _observed(
     original: Callable[..., Any], client: Client, url_filter: Callable[[str], str] | None
 ) -> Callable[..., Any]:

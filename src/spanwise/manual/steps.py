@@ -12,6 +12,8 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any, Final, Protocol
 
+from spanwise.instrumentors._traceback import passed_over
+
 __all__ = ["Stepped", "observed"]
 
 _OF_CACHES: Final = ("cache_clear", "cache_info")
@@ -42,6 +44,7 @@ class Stepped(Protocol):
         """It raised this, or was closed by its consumer (GeneratorExit)."""
 
 
+@passed_over
 def _steps(
     run: Stepped, inner: Any, each: Callable[[Any], None] | None = None, closed: list[Any] | None = None
 ) -> Generator[Any, Any, Any]:
@@ -78,6 +81,7 @@ def _steps(
             given, step = error, inner.throw
 
 
+@passed_over
 def _observe(
     run: Stepped, inner: Any, each: Callable[[Any], None] | None = None, closed: list[Any] | None = None
 ) -> Generator[Any, Any, Any]:
@@ -97,6 +101,7 @@ _observe_coroutine: Any = types.coroutine(_observe)
 _await: Any = types.coroutine(_steps)
 
 
+@passed_over
 def observed(function: Callable[..., Any], run_of: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Any:
     """A function of the same sort as ``function`` that does the same, observed.
 
@@ -146,6 +151,7 @@ def observed(function: Callable[..., Any], run_of: Callable[[tuple[Any, ...], di
     return made
 
 
+@passed_over
 def _of_async_generator(
     function: Callable[..., Any], run_of: Callable[[tuple[Any, ...], dict[str, Any]], Any]
 ) -> Any:
