@@ -75,8 +75,6 @@ def channel(
 ) -> Channel:
     """A channel in front of a destination, with a clock of its own."""
     source = Queue(Account(signal), encode, capacity=capacity, batch=batch)
-    made = Channel(
-        source, sender, address="http://there", delay=delay, wake=lambda: None, clock=clock or Clock()
-    )
+    made = Channel(source, sender, address="http://there", delay=delay, clock=clock or Clock())
     made.attended(True)
     return made

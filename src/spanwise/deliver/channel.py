@@ -13,7 +13,7 @@ from spanwise.deliver.partial import rejected
 from spanwise.deliver.reports import Reports
 from spanwise.deliver.request import Request
 from spanwise.deliver.retry import Backoff
-from spanwise.deliver.source import WHAT, Source
+from spanwise.deliver.source import WHAT, Source, nobody
 from spanwise.threads import must_pass
 
 __all__ = ["Channel"]
@@ -46,7 +46,6 @@ class Channel:
         sender: the destination.
         address: the destination as a warning names it.
         delay: longest wait of an item for its request, in seconds.
-        wake: called when a whole request waits.
         clock: seconds, never set.
     """
 
@@ -57,7 +56,6 @@ class Channel:
         *,
         address: str,
         delay: float,
-        wake: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.account = source.account
@@ -71,7 +69,7 @@ class Channel:
         self._reports = Reports(WHAT[source.account.signal], address)
         self._delay = delay
         self._clock = clock
-        self._wake = wake
+        self._wake = nobody
         self._random = random.Random()
         self.attended(False)
         self._begin()
@@ -97,6 +95,11 @@ class Channel:
         self._takes_others: bool | None = None
         self._woken = False
         self._next = self._clock() + self._delay
+
+    def wake_by(self, wake: Callable[[], None]) -> None:
+        """Has a function called when a whole request waits."""
+        self._wake = wake
+        self.attended(False)
 
     def attended(self, on: bool) -> None:
         """Says whether a thread looks at the channel. Without one, each item calls ``wake``: to start it."""
@@ -231,6 +234,8 @@ class Channel:
     def _attempt(self, request: Request, timeout: float | None = None) -> bool:
         """Sends what is next of a request. False: it failed, and waits."""
         answer = self._send(request, timeout)
+        if request not in self._held:
+            return True  # given up meanwhile, at the exit, and counted
         if answer.fate in (Fate.RETRY, Fate.RETRY_FEW):
             return self._failed(request, answer)
         self._failures, self._away = 0, False

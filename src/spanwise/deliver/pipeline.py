@@ -14,7 +14,7 @@ from spanwise.deliver.segment_file import spool_folder
 from spanwise.deliver.signals import MetricDelivery, MetricSampling, SpanDelivery
 from spanwise.deliver.source import Queue, Source
 from spanwise.deliver.span_segment import SpanSegment
-from spanwise.deliver.worker import Worker
+from spanwise.deliver.workers import Workers
 from spanwise.encode.logs import encode_logs
 from spanwise.encode.metrics import encode_metrics
 from spanwise.encode.request import OnUnencodable
@@ -58,7 +58,6 @@ class Pipeline:
 
     def __init__(self, settings: Settings, signals: Sequence[str]) -> None:
         self._exit_timeout = settings.exit_timeout / 1000
-        self._wakeup: Callable[[], None] = lambda: None
         # In this order they are emptied at exit: the metrics, last, tell what became of the others.
         order = [signal for signal in ("traces", "logs", "metrics") if signal in signals]
         self.channels: dict[str, Channel] = {}
@@ -87,12 +86,11 @@ class Pipeline:
                 temporality=settings.metric_temporality,
                 exponential=settings.metric_histogram == "base2_exponential_bucket_histogram",
             )
-        self._worker = Worker(
+        self._workers = Workers(
             tuple(self.channels.values()),
             self.metric_reader.gather if self.metric_reader is not None else None,
             settings.metric_interval / 1000,
         )
-        self._wakeup = self._worker.wake
         self.companions: list[Companion] = []
 
     def sampling(self) -> MetricSampling:
@@ -104,39 +102,35 @@ class Pipeline:
         return own if own is not None and own.cumulative else MetricSampling()
 
     def start(self) -> None:
-        """Starts the delivery thread, if there is anything to deliver, and the companions."""
-        self._start_worker()
+        """Starts the delivery threads and the companions."""
+        self._workers.start()
         for companion in self.companions:
             companion.begin()
 
-    def _start_worker(self) -> None:
-        if self.channels:
-            self._worker.start()
-
     def after_fork(self) -> None:
-        """In a forked child: an empty delivery with a thread of its own."""
+        """In a forked child: an empty delivery with threads of its own."""
         self._stand_by(False)
         for channel in self.channels.values():
             channel.reset()
-        self._worker.reset()
-        self._start_worker()
+        self._workers.reset()
+        self._workers.start()
         for companion in self.companions:
             companion.after_fork()
 
     def flush(self, timeout: float) -> bool:
         """Sends all that waits within ``timeout`` seconds; tells whether nothing is left."""
-        return self._worker.flush(timeout)
+        return self._workers.flush(timeout)
 
     def _flush(self, signal: str) -> Callable[[float], bool]:
         # Of its own signal only: a flush of spans that also collected the metrics would cost as much as
         # recording a hundred spans.
-        return lambda timeout: self._worker.flush(timeout, self.channels[signal])
+        return lambda timeout: self._workers.flush(timeout, self.channels[signal])
 
     def shutdown(self) -> None:
         """Delivers what the exit time-out allows, counts the rest as dropped, and ends."""
         for companion in self.companions:
             companion.end()
-        self._worker.shutdown(self._exit_timeout)
+        self._workers.shutdown(self._exit_timeout)
 
     def stand_by(self) -> None:
         """Forgets what was recorded so far: the process only supervises another that records it again."""
@@ -156,7 +150,7 @@ class Pipeline:
     def _channel(self, settings: Settings, signal: str) -> Channel:
         to = destination(settings.exporter(signal), signal)
         source, delay = _source(settings, signal, to)
-        return Channel(source, Client(to), address=to.url, delay=delay / 1000, wake=lambda: self._wakeup())
+        return Channel(source, Client(to), address=to.url, delay=delay / 1000)
 
 
 def _source(settings: Settings, signal: str, to: Destination) -> tuple[Source, int]:

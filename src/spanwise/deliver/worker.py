@@ -1,151 +1,158 @@
-"""The delivery thread: one a process, for the three signals."""
+"""A signal's delivery thread."""
 
 from __future__ import annotations
 
 import math
-import threading
+import os
 import time
+from _thread import allocate_lock
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from spanwise.context import suppressed
 from spanwise.deliver.channel import Channel
-from spanwise.deliver.source import WHAT
-from spanwise.log import Log
-from spanwise.threads import Event, Thread, started
+from spanwise.threads import Event, Thread, start_waiting, started
 
 __all__ = ["Worker"]
 
-_logger = Log("spanwise.deliver")
+# A lock cannot wait for every number of seconds that a setting may have.
+_LONGEST_WAIT = 86_400.0
 
 
 class Worker:
-    """Runs the channels and collects metrics on a daemon thread.
+    """Runs one channel, and collects what goes into it, on a daemon thread.
 
     Args:
-        channels: in the order in which they are emptied at exit; the metrics' is the last.
-        collect: collects metrics and offers them to their channel; None without metrics.
+        channel: what it sends.
+        collect: called at each interval, at each flush and at the end; None where items come by themselves.
         interval: seconds between two collections.
     """
 
     def __init__(
-        self, channels: Sequence[Channel], collect: Callable[[], Any] | None, interval: float
+        self, channel: Channel, collect: Callable[[], Any] | None = None, interval: float = math.inf
     ) -> None:
-        self._channels = tuple(channels)
+        self.channel = channel
         self._collect = collect
         self._interval = interval
         self._closed = False
         self.reset()
+        channel.wake_by(self.wake)
 
     def reset(self) -> None:
         """Forgets the thread and its locks: neither lives on in a forked child."""
+        self._process = os.getpid()
         self._wakeup = Event()
-        self._flushes: deque[tuple[Sequence[Channel], float, Event]] = deque()
+        self._ended = Event()
         self._stop_at: float | None = None
-        self._idle = threading.Lock()
+        self._flushes: deque[tuple[float, Event]] = deque()
+        self._starting = allocate_lock()
         self._thread: Thread | None = None
+        self._wanted = self._adopted = False
         self._next_collection = time.monotonic() + self._interval
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def current(self) -> bool:
+        """Whether the caller runs on it: then it cannot wait for it."""
+        return self._thread is not None and self._thread.is_current()
+
     def start(self) -> None:
-        """Starts the thread, unless it runs. At interpreter shutdown, when none can start, does nothing."""
-        with self._idle:
-            if self._closed or (self._thread is not None and self._thread.is_alive()):
-                return
-            self._thread = started(self._run, "spanwise-delivery")
+        """Starts the thread, unless it runs. Where none can start, it is tried again later. Never waits."""
+        # Not a lock to wait for: an item may come from a signal handler on top of this very call.
+        if self._starting.acquire(False):
+            try:
+                if not self._closed and not self.alive and self._process == os.getpid():
+                    self._wanted = True
+                    name = f"spanwise-{self.channel.account.signal}"
+                    self._thread = started(self._run, name, self._ended, self.start)
+            finally:
+                self._starting.release()
 
     def wake(self) -> None:
-        """Has the thread look at its channels now."""
+        """Has the thread look at its channel now; the first time, starts it."""
         self._wakeup.set()
+        if self._thread is None and self._wanted:
+            start_waiting()
+        elif not self.alive:
+            self.start()
 
-    def flush(self, timeout: float, channel: Channel | None = None) -> bool:
-        """Sends all that waits, and waits for it.
+    def ask(self, deadline: float) -> Event | None:
+        """Has the thread send all that waits, after a collection where it collects.
 
         Args:
-            timeout: seconds to wait at most.
-            channel: only this one. All of them, and the metrics' alone, collect first.
+            deadline: monotonic seconds; what it has not sent until then it leaves.
 
         Returns:
-            Whether nothing was left when it ended.
+            Set when that was done; None where nothing does it.
         """
-        channels = self._channels if channel is None else (channel,)
-        if not self._closed and self._thread is not None and self._thread.is_alive():
-            if self._thread.is_current():
-                return False  # a flush from a metric callback would wait for itself
-            done = Event()
-            self._flushes.append((channels, time.monotonic() + timeout, done))
-            self.wake()
-            if not done.wait(timeout):
-                return False
-        return not any(each.waiting for each in channels)
+        if self._closed or not self.alive:
+            return None
+        done = Event()
+        self._flushes.append((deadline, done))
+        self._wakeup.set()
+        return done
 
-    def shutdown(self, timeout: float) -> None:
-        """Delivers what it can within ``timeout`` seconds, counts the rest as dropped, and ends."""
-        if self._closed:
-            return
-        deadline = time.monotonic() + timeout
+    def stop(self, deadline: float) -> None:
+        """Has the thread send what it can until then, and end."""
+        self._stop_at = deadline
+        self._ended.set()
+        self._wakeup.set()
+
+    def join(self, deadline: float) -> bool:
+        """Waits for the end that was asked for, and tells whether it came in time."""
         thread = self._thread
-        if thread is not None and thread.is_alive() and not thread.is_current():
-            self._stop_at = deadline
-            self.wake()
-            thread.join(timeout)
-        else:
+        if thread is not None and thread.is_alive() and not self.current:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        elif not self._closed:
+            # None could be started, or the interpreter is ending.
             with suppressed():
-                self._empty(self._channels, deadline)
+                self._finish(deadline)
         self._closed = True
-        lost = {WHAT[channel.account.signal]: channel.abandon("exit") for channel in self._channels}
-        if any(lost.values()):
-            counts = ", ".join(f"{count} {what}" for what, count in lost.items() if count)
-            _logger.warning(
-                "not delivered at exit: %s. Check the destination; SPANWISE_EXIT_TIMEOUT gives it longer",
-                counts,
-            )
+        return not self.alive
 
     def _run(self) -> None:
         # Nothing the delivery does may be traced: it would record spans about sending spans.
         with suppressed():
-            for channel in self._channels:
-                channel.attended(True)
-                channel.adopt()
+            self.channel.attended(True)
+            if not self._adopted:
+                self._adopted = True
+                self.channel.adopt()
             while self._stop_at is None:
-                try:
-                    self._turn()
-                except Exception:
-                    # A fault of ours must not end delivery for good; the pause keeps it from spinning.
-                    _logger.exception("delivery failed unexpectedly and goes on; please report this")
-                    time.sleep(1.0)
-            self._empty(self._channels, self._stop_at)
-            for channel in self._channels:
-                channel.close()
+                self._turn()
+            self._finish(self._stop_at)
 
     def _turn(self) -> None:
         now = time.monotonic()
-        wait = min((channel.due(now) for channel in self._channels), default=self._interval)
-        if self._collect is not None:
-            wait = min(wait, self._next_collection - now)
+        wait = min(self.channel.due(now), self._next_collection - now)
         if wait > 0:
-            self._wakeup.wait(None if wait == math.inf else wait)
+            self._wakeup.wait(min(wait, _LONGEST_WAIT))
         self._wakeup.clear()
         if self._stop_at is not None:
             return
         # One by one: a list swapped for a new one would lose a flush that is just being asked for.
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
-        if flushes:
-            for channels, deadline, done in flushes:
-                self._empty(channels, deadline)
+        for deadline, done in flushes:
+            try:
+                self._empty(deadline)
+            finally:
                 done.set()
-            return
         now = time.monotonic()
         if self._collect is not None and now >= self._next_collection:
             self._next_collection = now + self._interval
             self._collect()
-        for channel in self._channels:
-            if channel.due(now) <= 0:
-                channel.step(now)
+        if self.channel.due(now) <= 0:
+            self.channel.step(now)
 
-    def _empty(self, channels: Sequence[Channel], deadline: float) -> None:
-        """Empties the channels, the metrics' last: their counts then tell of all that went before."""
-        for channel in channels:
-            if self._collect is not None and channel is self._channels[-1]:
-                self._collect()
-            channel.drain(deadline)
+    def _empty(self, deadline: float) -> None:
+        if self._collect is not None:
+            self._collect()
+        self.channel.drain(deadline)
+
+    def _finish(self, deadline: float) -> None:
+        self._empty(deadline)
+        self.channel.close()

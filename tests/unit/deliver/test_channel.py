@@ -45,7 +45,7 @@ def encode(items: Sequence[Any], _: object = None) -> bytes:
 def channel(sender: Sender, capacity: int = 100, batch: int = 10, delay: float = 60.0) -> Channel:
     """A channel in front of ``sender``."""
     source = Queue(Account("traces"), encode, capacity=capacity, batch=batch)
-    return Channel(source, sender, address="http://there", delay=delay, wake=lambda: None)
+    return Channel(source, sender, address="http://there", delay=delay)
 
 
 def soon() -> float:

@@ -17,7 +17,7 @@ from spanwise.deliver.answer import Answer, Fate
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.signals import MetricDelivery, seconds
 from spanwise.deliver.source import Queue
-from spanwise.deliver.worker import Worker
+from spanwise.deliver.workers import Workers
 from spanwise.log import Log
 from spanwise.meters.provider import MeterProvider
 
@@ -40,15 +40,12 @@ class Delivery:
         self.reader = MetricDelivery(self.metrics, self._flush, lambda: True)
         self.provider = MeterProvider([self.reader], shutdown_on_exit=False)
         self.meter = self.provider.get_meter("m")
-        self.worker = Worker((self.logs, self.metrics), self.reader.gather, 3600)
+        self.worker = Workers((self.logs, self.metrics), self.reader.gather, 3600)
         self.worker.start()
 
     def _channel(self, signal: str) -> Channel:
         source = Queue(Account(signal), lambda items, _: b"x", capacity=9, batch=9)
-        return Channel(source, Taken(), address="", delay=3600, wake=self._wake)
-
-    def _wake(self) -> None:
-        self.worker.wake()
+        return Channel(source, Taken(), address="", delay=3600)
 
     def _flush(self, timeout: float) -> bool:
         return self.worker.flush(timeout, self.metrics)

@@ -26,7 +26,6 @@ class Delivery:
             None,  # type: ignore[arg-type]
             address="",
             delay=60,
-            wake=lambda: None,
         )
         self._items = channel._source._items
         self.reader = MetricDelivery(channel, lambda _: True, lambda: True)

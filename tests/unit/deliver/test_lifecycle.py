@@ -109,7 +109,7 @@ assert child.exitcode == 0
 def test_a_fork_while_the_locks_are_held_does_not_hang(tmp_path: Path) -> None:
     body = """
 begin()
-with pipeline.channels["traces"].account._lock, pipeline._worker._idle:
+with pipeline.channels["traces"].account._lock, pipeline._workers._all[0]._starting:
     child = os.fork()
     if child == 0:
         role = "child"

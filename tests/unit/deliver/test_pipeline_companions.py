@@ -20,13 +20,13 @@ class Noted:
         self.told: list[tuple[str, bool]] = []
 
     def begin(self) -> None:
-        self.told.append(("begin", self.pipeline._worker._closed))
+        self.told.append(("begin", self.pipeline._workers.closed))
 
     def after_fork(self) -> None:
-        self.told.append(("after_fork", self.pipeline._worker._closed))
+        self.told.append(("after_fork", self.pipeline._workers.closed))
 
     def end(self) -> None:
-        self.told.append(("end", self.pipeline._worker._closed))
+        self.told.append(("end", self.pipeline._workers.closed))
 
 
 @pytest.mark.parametrize("signals", [[], ["metrics"]])
@@ -39,7 +39,7 @@ def test_companions_hear_of_start_fork_and_end(signals: list[str]) -> None:
     pipeline.shutdown()
     # A fork is no start, and the end comes while there is something to make of it.
     assert noted.told == [("begin", False), ("after_fork", False), ("end", False)]
-    assert pipeline._worker._closed
+    assert pipeline._workers.closed
 
 
 @pytest.mark.parametrize(

@@ -45,13 +45,13 @@ class Taken:
 def channel(signal: str) -> Channel:
     """A channel whose items are looked at in the queue."""
     source = Queue(Account(signal), lambda items, _: b"x" * len(items), capacity=3, batch=3)
-    return Channel(source, Taken(), address="", delay=60, wake=lambda: None)
+    return Channel(source, Taken(), address="", delay=60)
 
 
 def spans(folder: Path) -> Channel:
     """The spans' channel, as the pipeline makes it."""
     source = SpanSegment(Account("traces"), capacity=10, batch=10, folder=folder, label="here")
-    return Channel(source, Taken(), address="", delay=60, wake=lambda: None)
+    return Channel(source, Taken(), address="", delay=60)
 
 
 class ByName(Sampler):

@@ -57,7 +57,7 @@ class Pipe:
         label = f"t{next(_numbers)}"
         self.source = SpanSegment(Account("traces"), capacity=5000, batch=1000, folder=folder, label=label)
         sender: Any = None
-        channel = Channel(self.source, sender, address="-", delay=1.0, wake=lambda: None)
+        channel = Channel(self.source, sender, address="-", delay=1.0)
         self.delivery = SpanDelivery(channel, lambda _: True)
         self.provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         self.starts = Starts()

@@ -341,7 +341,7 @@ def test_whoever_replaces_what_becomes_of_spans_sees_all_of_them(pipe: Pipe) -> 
 def test_a_source_of_objects_gets_spans(pipe: Pipe) -> None:
     sender: Any = None
     queue = Queue(Account("traces"), lambda items, _: b"", capacity=10, batch=5)
-    channel = Channel(queue, sender, address="-", delay=1.0, wake=lambda: None)
+    channel = Channel(queue, sender, address="-", delay=1.0)
     pipe.provider.add_span_processor(SpanDelivery(channel, lambda _: True))
     over(pipe)
     assert pipe.calls.quick  # what comes now is a leaf
