@@ -7,8 +7,8 @@ private name; it is the same from pluggy 1.0 to 1.7 (tests/integration/test_plug
 implementation is observed by a copy of its ``HookImpl`` with another ``function``, made for the executor
 alone: what ``get_hookimpls()`` gives stays as it is.
 
-Limits. Entries in the stack are ours while an implementation runs: code that counts frames itself sees them
-(:func:`~spanwise.instrumentors._traceback.passed_over`). Awaitables: see :mod:`spanwise.instrumentors._awaited`.
+Limits. Entries in the stack are ours while an implementation runs: code that counts frames itself sees them,
+warnings pass over them (:mod:`spanwise.instrumentors._traceback`). Awaitables: see :mod:`spanwise.instrumentors._awaited`.
 
 What runs in between must be neither slower than it has to be nor seen: names and attributes are made once for
 each hook and implementation, and our functions take themselves out of tracebacks.
