@@ -145,6 +145,7 @@ def _start(launched: Launch) -> None:
     from spanwise.deliver import exporters
     from spanwise.deliver.lifecycle import Lifecycle
     from spanwise.deliver.pipeline import Pipeline
+    from spanwise.forks import when_serving
     from spanwise.instrumentors._abandoned import end_abandoned
     from spanwise.instrumentors.reloader import when_supervising
 
@@ -189,7 +190,7 @@ def _start(launched: Launch) -> None:
         from opentelemetry.instrumentation import propagators
 
         propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
-    pipeline.start()
+    when_serving(pipeline.start)
     if not providers.exporter_names(loaded, "logs"):
         # Without an exporter the log handler would cost a record on each call for nothing.
         launched.options["logging"] = {"enable_log_auto_instrumentation": False}

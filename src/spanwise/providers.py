@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from _thread import LockType, allocate_lock
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
+from uuid import uuid4
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import PROCESS_PARENT_PID, PROCESS_PID, SERVICE_INSTANCE_ID, Resource
 
 from spanwise import components, names
 from spanwise.alerts.start import attach
@@ -16,6 +20,7 @@ from spanwise.deliver import exporters, selfmetrics
 from spanwise.deliver.destinations import destination
 from spanwise.deliver.pipeline import Pipeline
 from spanwise.errors import SpanwiseError
+from spanwise.forks import after_fork_in_c
 from spanwise.instruments import make
 from spanwise.launched import Launch
 from spanwise.log import Log
@@ -54,6 +59,7 @@ def start_traces(launched: Launch, pipeline: Pipeline, described: Resource) -> C
         provider.add_span_processor(processor)
     if launched.slow is not None:
         pipeline.companions.append(launched.slow)
+    _renewed_by_forks_in_c(provider)
     trace.set_tracer_provider(provider)
     return provider.shutdown
 
@@ -76,6 +82,7 @@ def start_logs(launched: Launch, pipeline: Pipeline, described: Resource) -> Cal
             schedule_delay_millis=max(settings.log_delay, 1),
         )
         provider.add_log_record_processor(processor)
+    _renewed_by_forks_in_c(provider)
     set_logger_provider(provider)
     return provider.shutdown
 
@@ -97,6 +104,7 @@ def start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> 
         for name, edges in launched.edges.items()
     ]
     provider = MeterProvider(metric_readers=readers, resource=described, shutdown_on_exit=False, views=views)
+    _renewed_by_forks_in_c(provider)
     metrics.set_meter_provider(provider)
     if launched.slow is not None:
         launched.slow.rated = make(provider.get_meter(names.SCOPE_ALERTS), names.RATED_SPANS)
@@ -116,6 +124,37 @@ def exporter_names(loaded: Settings, signal: str) -> Sequence[str]:
     """The exporters that a signal goes to."""
     chosen: Sequence[str] = getattr(loaded, f"{signal}_exporter")
     return [name for name in chosen if name != "none"]
+
+
+def _renewed_by_forks_in_c(provider: Any) -> None:
+    """What the SDK's own hook does after ``os.fork``, for a fork without hooks: new locks and identity.
+
+    Not the hook itself: that looks for resource detectors in all packages, 80 ms in which a worker of uWSGI
+    cannot be stopped. Where the SDK's private names are gone, the child keeps its parent's identity.
+    """
+    update = getattr(provider, "_update_resource", None)
+    if update is None:
+        return
+
+    def renew() -> None:
+        for name, value in list(vars(provider).items()):
+            if isinstance(value, LockType):  # a thread that the child does not have may have held it
+                setattr(provider, name, allocate_lock())
+        update(_identity())
+
+    after_fork_in_c(renew)
+
+
+@lru_cache(maxsize=1)
+def _identity_of(process: int) -> Resource:
+    return Resource(
+        {PROCESS_PID: process, PROCESS_PARENT_PID: os.getppid(), SERVICE_INSTANCE_ID: str(uuid4())}
+    )
+
+
+def _identity() -> Resource:
+    """What tells this process from others, the same for all three signals."""
+    return _identity_of(os.getpid())
 
 
 def _others(launched: Launch, pipeline: Pipeline, signal: str) -> list[Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
+from spanwise.forks import after_any_fork, look, mark, noticed
 from spanwise.interrupts import keep_status
 from spanwise.threads import started_task
 
@@ -33,13 +34,15 @@ class Lifecycle:
 
     def begin(self) -> None:
         """Registers the hooks of the process."""
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._in_child)
+        after_any_fork(self._in_child)
+        look()
         atexit.register(self.end)
         self._take_sigterm()
 
     def end(self) -> None:
         """Delivers what waits. Only the first call does anything."""
+        if not mark[0]:
+            noticed()  # what waits is the parent's to deliver
         if not self._done:
             self._done = True
             atexit.unregister(self.end)

@@ -6,6 +6,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.signals import Flush, seconds
+from spanwise.forks import mark, noticed
 
 __all__ = ["LogDelivery"]
 
@@ -20,6 +21,8 @@ class LogDelivery(LogRecordProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Takes a record."""
+        if not mark[0]:
+            noticed()
         if self._open:
             self._offer(log_record)
 

@@ -19,6 +19,7 @@ from spanwise.encode.logs import encode_logs
 from spanwise.encode.metrics import encode_metrics
 from spanwise.encode.request import OnUnencodable
 from spanwise.errors import ConfigurationError
+from spanwise.forks import mark, noticed
 from spanwise.settings import Settings
 
 if TYPE_CHECKING:
@@ -119,12 +120,17 @@ class Pipeline:
 
     def flush(self, timeout: float) -> bool:
         """Sends all that waits within ``timeout`` seconds; tells whether nothing is left."""
-        return self._workers.flush(timeout)
+        return self._flush_worker(timeout)
 
     def _flush(self, signal: str) -> Callable[[float], bool]:
         # Of its own signal only: a flush of spans that also collected the metrics would cost as much as
         # recording a hundred spans.
-        return lambda timeout: self._workers.flush(timeout, self.channels[signal])
+        return lambda timeout: self._flush_worker(timeout, self.channels[signal])
+
+    def _flush_worker(self, timeout: float, channel: Channel | None = None) -> bool:
+        if not mark[0]:
+            noticed()
+        return self._workers.flush(timeout, channel)
 
     def shutdown(self) -> None:
         """Delivers what the exit time-out allows, counts the rest as dropped, and ends."""

@@ -26,6 +26,7 @@ from spanwise.deliver.source import Load, nobody
 from spanwise.encode.request import RECORD, Piece, frame_pieces
 from spanwise.encode.spans import encode_span, encode_span_fields, leaf_pieces
 from spanwise.encode.varint import varint
+from spanwise.forks import mark, noticed
 from spanwise.log import Log
 
 __all__ = ["SpanSegment"]
@@ -127,6 +128,8 @@ class SpanSegment:
         handler or a finalizer ends this span. Whoever holds it writes what was set aside. The file is written
         without it: others would set theirs aside as long as the disk takes.
         """
+        if not mark[0]:
+            noticed()  # this is a forked child, and all that is here is its parent's
         lock = self._lock
         if lock.acquire(False):
             try:

@@ -7,11 +7,11 @@ processor's, an instrument's. What ends there is noted here, and ended with the 
 from __future__ import annotations
 
 import atexit
-import os
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from spanwise.forks import after_any_fork
 from spanwise.log import Log
 
 __all__ = ["end_abandoned", "end_at_exit", "later", "waiting"]
@@ -48,5 +48,4 @@ def end_at_exit() -> None:
 
 
 # The parent ends what it dropped: with a child that did so too, a span would be there twice.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=waiting.clear)
+after_any_fork(waiting.clear)

@@ -12,6 +12,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from spanwise.forks import look
+
 __all__ = ["is_being_imported", "when_imported"]
 
 Function = Callable[[ModuleType], None]
@@ -106,6 +108,7 @@ class _Loader:
         try:
             for function in functions:
                 function(module)
+            look()
         finally:
             _have_run.discard(module.__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any, Final
 from opentelemetry.trace import SpanKind
 
 from spanwise import names
+from spanwise.forks import after_any_fork
 from spanwise.instrumentors._call import NO_CALL
 from spanwise.manual.measured import Measured
 from spanwise.manual.parts import parts
@@ -232,5 +232,4 @@ class _Watcher:
 
 
 _watcher: Final = _Watcher()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_watcher.after_fork)
+after_any_fork(_watcher.after_fork)

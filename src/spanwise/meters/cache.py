@@ -10,7 +10,6 @@ A forked process starts at zero.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
@@ -19,6 +18,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, g
 from opentelemetry.util.types import AttributeValue
 
 from spanwise import names
+from spanwise.forks import after_any_fork
 from spanwise.instruments import make
 from spanwise.log import Log
 from spanwise.meters.tally import OTHER, Cell, Tally
@@ -273,5 +273,4 @@ def _in_child() -> None:
         each.begin_anew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+after_any_fork(_in_child)

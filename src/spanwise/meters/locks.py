@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from types import TracebackType
 from weakref import WeakSet
+
+from spanwise.forks import after_any_fork
 
 __all__ = ["ForkLock"]
 
@@ -38,5 +39,4 @@ def _renew_all() -> None:
         lock.renew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+after_any_fork(_renew_all)

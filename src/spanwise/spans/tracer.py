@@ -24,6 +24,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.util.types import Attributes
 
 from spanwise.context import SPAN_KEY, get_context
+from spanwise.forks import mark, noticed
 from spanwise.spans.current import CurrentSpan
 from spanwise.spans.faults import failed
 from spanwise.spans.leaf import leaf, takes_leaves
@@ -133,6 +134,8 @@ class Tracer(SdkTracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> ApiSpan:
+        if not mark[0]:
+            noticed()  # before the ids are drawn, and with the child's resource
         shared = self._shared
         if shared is None or shared.token is not self._token:
             shared = self._share()
