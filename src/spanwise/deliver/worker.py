@@ -48,7 +48,7 @@ class Worker:
         self._flushes: deque[tuple[float, Event]] = deque()
         self._starting = allocate_lock()
         self._thread: Thread | None = None
-        self._wanted = self._adopted = False
+        self._wanted = self._adopted = self._finished = False
         self._next_collection = time.monotonic() + self._interval
 
     @property
@@ -108,7 +108,7 @@ class Worker:
         thread = self._thread
         if thread is not None and thread.is_alive() and not self.current:
             thread.join(max(0.0, deadline - time.monotonic()))
-        elif not self._closed:
+        elif not self._finished:
             # None could be started, or the interpreter is ending.
             with suppressed():
                 self._finish(deadline)
@@ -154,5 +154,6 @@ class Worker:
         self.channel.drain(deadline)
 
     def _finish(self, deadline: float) -> None:
+        self._finished = True
         self._empty(deadline)
         self.channel.close()
