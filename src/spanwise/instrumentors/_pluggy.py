@@ -8,7 +8,8 @@ implementation is observed by a copy of its ``HookImpl`` with another ``function
 alone: what ``get_hookimpls()`` gives stays as it is.
 
 Limits. Entries in the stack are ours while an implementation runs: code that counts frames itself sees them,
-warnings pass over them (:mod:`spanwise.instrumentors._traceback`). Awaitables: see :mod:`spanwise.instrumentors._awaited`.
+warnings pass over them (:mod:`spanwise.instrumentors._traceback`). Awaitables: see
+:mod:`spanwise.instrumentors._awaited`.
 
 What runs in between must be neither slower than it has to be nor seen: names and attributes are made once for
 each hook and implementation, and our functions take themselves out of tracebacks.
