@@ -48,7 +48,7 @@ class Worker:
         self._flushes: deque[tuple[float, Event]] = deque()
         self._starting = allocate_lock()
         self._thread: Thread | None = None
-        self._wanted = self._adopted = self._finished = False
+        self._begun = self._wanted = self._adopted = self._finished = False
         self._next_collection = time.monotonic() + self._interval
 
     @property
@@ -60,6 +60,12 @@ class Worker:
     def current(self) -> bool:
         """Whether the caller runs on it: then it cannot wait for it."""
         return self._thread is not None and self._thread.is_current()
+
+    def begin(self, *, with_first_item: bool) -> None:
+        """Allows the thread, and starts it, or lets the first item do so. Before, none is started."""
+        self._begun = True
+        if not with_first_item or self.channel.waiting:
+            self.start()
 
     def start(self) -> None:
         """Starts the thread, unless it runs. Where none can start, it is tried again later. Never waits."""
@@ -74,8 +80,10 @@ class Worker:
                 self._starting.release()
 
     def wake(self) -> None:
-        """Has the thread look at its channel now; the first time, starts it."""
+        """Has the thread look at its channel now; starts it where the first item is to."""
         self._wakeup.set()
+        if not self._begun:
+            return
         if self._thread is None and self._wanted:
             start_waiting()
         elif not self.alive:

@@ -49,10 +49,9 @@ class Workers:
             each.reset()
 
     def start(self) -> None:
-        """Starts the threads that have work without an item. The log records' starts with the first."""
+        """Starts the threads; that of the log records with the first of them."""
         for each in self._all:
-            if each.channel.account.signal != "logs":
-                each.start()
+            each.begin(with_first_item=each.channel.account.signal == "logs")
 
     def flush(self, timeout: float, channel: Channel | None = None) -> bool:
         """Sends all that waits, and waits for it.

@@ -251,6 +251,19 @@ def test_the_log_records_thread_starts_with_the_first(order: list[str]) -> None:
     assert not workers._all[0].alive
 
 
+def test_no_item_starts_a_thread_before_its_time(order: list[str]) -> None:
+    """A server that will fork in C has none until it serves."""
+    traces, logs = channel("traces", Recorder("traces", order)), channel("logs", Recorder("logs", order))
+    workers = Workers((traces, logs), None, 3600.0)
+    traces.offer("span")
+    logs.offer("record")
+    assert not any(each.alive for each in workers._all)
+    workers.start()
+    assert all(each.alive for each in workers._all), "what waits already is an item too"
+    assert workers.flush(60)
+    workers.shutdown(60)
+
+
 def refuse(*_: object) -> None:
     """As where the limit of threads is reached."""
     raise RuntimeError("can't start new thread")
