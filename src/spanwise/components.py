@@ -6,8 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.environment_variables import OTEL_PROPAGATORS, OTEL_PYTHON_ID_GENERATOR
-
 from spanwise.installed import entry_points
 from spanwise.log import Log
 
@@ -22,7 +20,9 @@ _logger = Log("spanwise")
 # Of the API itself: nobody has to look whether they are installed.
 _BUILT_IN_PROPAGATORS = frozenset({"tracecontext", "baggage", "none"})
 
-# Its variables have their names in the SDK too, whose import `propagators` must not cost.
+# They have names in the API and the SDK too, whose import `propagators` must not cost.
+OTEL_PROPAGATORS = "OTEL_PROPAGATORS"
+OTEL_PYTHON_ID_GENERATOR = "OTEL_PYTHON_ID_GENERATOR"
 OTEL_TRACES_SAMPLER = "OTEL_TRACES_SAMPLER"
 OTEL_TRACES_SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG"
 

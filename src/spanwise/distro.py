@@ -7,16 +7,16 @@ All ways to launch end here: ``spanwise run`` and :func:`spanwise.configure` cal
 from __future__ import annotations
 
 import os
-import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from spanwise import environment, names, notices, sources
+from spanwise import environment, notices, pending, sources, waiting
 from spanwise.errors import SpanwiseError
 from spanwise.launched import Launch
 from spanwise.log import Log
 from spanwise.options import merged, options_of
-from spanwise.settings import SIGNALS
+from spanwise.telemetry import Telemetry
 
 __all__ = ["Launch", "current", "instrument", "launch", "start"]
 
@@ -41,30 +41,48 @@ def launch(**arguments: Any) -> None:
 
 
 def start(**arguments: Any) -> None:
-    """Makes the providers and starts the delivery, once a process. Never raises.
+    """Prepares telemetry, once a process: it starts when it is first needed, where nothing forbids that.
 
-    A fault of ours, or of a setting, costs telemetry and one logged error; the application runs.
+    Never raises. A fault of ours, or of a setting, costs telemetry and one logged error; the application
+    runs.
     """
     global current
     if current is not None:
         return
     notices.speak()
-    try:
-        current = _read(arguments)
-        loaded = current.settings
-        if loaded.disabled:
-            return
-        for problem in environment.mend():
-            _logger.warning("%s", problem)
+    _guarded(_prepare, arguments)
+
+
+def _prepare(arguments: dict[str, Any]) -> None:
+    global current
+    current = launched = _read(arguments)
+    if launched.settings.disabled:
+        return
+    for problem in environment.mend():
+        _logger.warning("%s", problem)
+    more: list[str] = []
+    if os.environ.get("OTEL_PROPAGATORS"):
         from spanwise import components
 
-        notices.bound_propagators(components.propagators())
-        # What users see of the stable conventions must not depend on the way of launching.
-        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", STABLE_CONVENTIONS)
-        if loaded.config_file:
-            _start_from_file(current, loaded.config_file)
-        else:
-            _start(current)
+        more = components.propagators()
+    notices.bound_propagators(more)
+    # What users see of the stable conventions must not depend on the way of launching.
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", STABLE_CONVENTIONS)
+    if launched.settings.config_file:
+        _start_from_file(launched, launched.settings.config_file)
+        return
+    telemetry = Telemetry(launched)
+    telemetry.lifecycle.begin()
+    pending.launch(lambda: _guarded(telemetry.start))
+    if waiting.must_start(launched.settings):
+        pending.now()
+    else:
+        waiting.begin()
+
+
+def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
     except SpanwiseError as error:
         _switch_off()
         _logger.error("no telemetry: %s", error)
@@ -73,6 +91,7 @@ def start(**arguments: Any) -> None:
         _logger.exception(
             "no telemetry: spanwise could not start. The application goes on; please report this"
         )
+    return None
 
 
 def instrument() -> None:
@@ -85,12 +104,17 @@ def instrument() -> None:
         from spanwise.instrumentors.load import load
 
         if not current.settings.disabled:
-            current.outcomes = load(current.settings, merged(options_of(current.settings), current.options))
+            current.outcomes = load(current.settings, _options)
         if current.settings.startup_report:
             thresholds = [] if current.settings.disabled else current.describe()
             report.show(current.service, current.destinations, current.outcomes, thresholds)
     except Exception:
         _logger.exception("instrumenting failed. The application goes on; please report this")
+
+
+def _options(name: str) -> Mapping[str, Any]:
+    """Those of one instrumentation, as of now: the thresholds have some, once telemetry has started."""
+    return {} if current is None else merged(options_of(current.settings), current.options).get(name, {})
 
 
 def _switch_off() -> None:
@@ -104,6 +128,15 @@ def _read(arguments: dict[str, Any]) -> Launch:
     launched = Launch(sources.load(arguments))
     if launched.settings.disabled:
         return launched
+    # The shipped ones are read when telemetry starts: about them there is nothing to warn of.
+    if launched.settings.profile or sources.thresholds_file(launched.settings) is not None:
+        _read_thresholds(launched, arguments)
+    for problem in launched.settings.problems:
+        _logger.warning("%s", problem)
+    return launched
+
+
+def _read_thresholds(launched: Launch, arguments: dict[str, Any]) -> None:
     from spanwise import limits
 
     try:
@@ -116,14 +149,12 @@ def _read(arguments: dict[str, Any]) -> Launch:
         # A fault of ours in reading them must not cost all telemetry.
         _logger.exception("the shipped thresholds hold, since reading those given failed. Please report this")
         limits.use_shipped(launched)
-    for problem in launched.settings.problems:
-        _logger.warning("%s", problem)
-    return launched
 
 
 def _start_from_file(launched: Launch, path: str) -> None:
-    from spanwise import declarative
+    from spanwise import declarative, limits
 
+    limits.settle(launched)
     declared = declarative.apply(path)
     loaded = launched.settings
     launched.settings = replace(
@@ -134,63 +165,3 @@ def _start_from_file(launched: Launch, path: str) -> None:
     launched.options = merged(launched.options, declared.options)
     launched.service = f"configured by {path}"
     launched.destinations.append(f"all signals: as {path} says")
-
-
-def _start(launched: Launch) -> None:
-    # Here, not above: a process that wants no telemetry must not pay for it.
-    from spanwise import resource
-
-    resource.import_sdk()
-    from spanwise import providers
-    from spanwise.deliver import exporters
-    from spanwise.deliver.lifecycle import Lifecycle
-    from spanwise.deliver.pipeline import Pipeline
-    from spanwise.forks import when_serving
-    from spanwise.instrumentors._abandoned import end_abandoned
-    from spanwise.instrumentors.reloader import when_supervising
-
-    loaded = launched.settings = exporters.resolved(launched.settings)
-    own = [
-        signal
-        for signal in SIGNALS
-        for name in providers.exporter_names(loaded, signal)
-        if exporters.own_signal(name, loaded.exporter(signal))
-    ]
-    pipeline = Pipeline(loaded, own)
-    for told in dict.fromkeys(pipeline.unusable.values()):
-        signals = [signal for signal, each in pipeline.unusable.items() if each == told]
-        _logger.error("%s are not sent: %s", ", ".join(signals), told)
-    described = resource.detect(loaded.service_name)
-    service = str(described.attributes.get(names.SERVICE_NAME, ""))
-    unnamed = ". Set OTEL_SERVICE_NAME" if service.startswith("unknown_service") else ""
-    launched.service = f"service {service}{unnamed}"
-    launched.service_name = service
-    closing = []
-    for signal, begin in (
-        ("traces", providers.start_traces),
-        ("logs", providers.start_logs),
-        ("metrics", providers.start_metrics),
-    ):
-        if signal == "logs" and not providers.exporter_names(loaded, "logs"):
-            continue
-        try:
-            closing.append(begin(launched, pipeline, described))
-        except Exception:
-            _logger.exception("there are no %s: their provider could not be made. Please report this", signal)
-
-    def at_exit() -> None:
-        deadline = time.monotonic() + loaded.exit_timeout / 1000
-        end_abandoned()  # at SIGTERM nobody else does
-        pipeline.shutdown()
-        exporters.close(closing, deadline)
-
-    Lifecycle(pipeline.after_fork, at_exit).begin()
-    when_supervising(pipeline.stand_by)
-    if loaded.trace_response:
-        from opentelemetry.instrumentation import propagators
-
-        propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
-    when_serving(pipeline.start)
-    if not providers.exporter_names(loaded, "logs"):
-        # Without an exporter the log handler would cost a record on each call for nothing.
-        launched.options["logging"] = {"enable_log_auto_instrumentation": False}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["after_any_fork", "after_fork_in_c", "look", "mark", "noticed", "when_serving"]
+__all__ = ["after_any_fork", "after_fork_in_c", "in_uwsgi", "look", "mark", "noticed", "when_serving"]
 
 _logger = Log("spanwise.forks")
 
@@ -133,7 +133,7 @@ def when_serving(start: Callable[[], object]) -> None:
     Args:
         start: called once in this process; its children do what :func:`after_any_fork` was told.
     """
-    if _is_uwsgi():
+    if in_uwsgi():
         _waiting.append(_Waiting(start))
         mark[0] = 0
     else:
@@ -199,7 +199,8 @@ class _Waiting:
 _waiting: list[_Waiting] = []
 
 
-def _is_uwsgi() -> bool:
+def in_uwsgi() -> bool:
+    """Whether this is a process of uWSGI, which forks in C."""
     try:
         return os.path.basename(os.readlink("/proc/self/exe")).startswith("uwsgi")
     except OSError:

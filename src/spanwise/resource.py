@@ -5,17 +5,21 @@ https://opentelemetry.io/docs/specs/semconv/resource/
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spanwise import installed, names
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from opentelemetry.sdk.resources import Resource
 
-__all__ = ["detect", "import_sdk"]
+__all__ = ["detect", "import_sdk", "pools_at_exit"]
 
 # The SDK's own detectors, by name. It runs those that depend on the process (process, and the
 # instance id it always adds) again in every forked child, so each worker is an instance of its own.
@@ -50,6 +54,50 @@ def detect(service_name: str | None = None) -> Resource:
         os.environ[_DETECTORS] = DETECTORS
     project = _project_version(Path.cwd() / "pyproject.toml")
     return sdk.Resource({names.SERVICE_VERSION: project}).merge(found) if project else found
+
+
+@contextlib.contextmanager
+def pools_at_exit() -> Iterator[None]:
+    """Lets the SDK find out resources while the process exits, as it does where it is imported.
+
+    It asks its detectors on a pool of threads, which nobody can have any more then: within, such a pool calls
+    at once. Before the exit, it changes nothing.
+    """
+    import threading
+
+    if threading.main_thread().is_alive():
+        yield
+        return
+    from concurrent import futures
+
+    before = vars(futures).get("ThreadPoolExecutor")
+    futures.ThreadPoolExecutor = _AtOnce  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        del futures.ThreadPoolExecutor
+        if before is not None:
+            futures.ThreadPoolExecutor = before  # type: ignore[misc]
+
+
+class _AtOnce:
+    """As much of a ThreadPoolExecutor as the SDK uses, without threads."""
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        from concurrent.futures import Future
+
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        """Nothing is under way."""
 
 
 def import_sdk() -> Any:

@@ -27,9 +27,9 @@ def health() -> Health:
         >>> spanwise.health().status
         'unknown'
     """
+    launched = _launched()
     from spanwise.probes.condition import take
 
-    launched = _launched()
     if launched is None:
         return take(None, ())
     return take(launched.sampler, launched.firing(), launched.service_name)
@@ -62,12 +62,17 @@ def statistics() -> Statistics:
         0
     """
     # Imported on the call, and the composition root not even then: without a launch there is no history.
+    launched = _launched()
     from spanwise.meters.statistics import take
 
-    launched = _launched()
     return take(launched.sampler if launched is not None else None)
 
 
 def _launched() -> Any:
     distro = sys.modules.get("spanwise.distro")
-    return distro.current if distro is not None else None
+    if distro is None:
+        return None
+    from spanwise import pending
+
+    pending.now()
+    return distro.current

@@ -131,7 +131,7 @@ import types
 server = types.ModuleType("uwsgi")
 server.id = 0
 server.worker_id = lambda: server.id
-forks._is_uwsgi = lambda: True
+forks.in_uwsgi = lambda: True
 forks.LOADING = 0.2
 """
 

@@ -19,12 +19,13 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 
 def _run_the_users() -> None:
     """Runs the sitecustomize that would have run without us (Debian has one, some images too)."""
-    import importlib.machinery
-    import importlib.util
-
     others = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != _HERE]
-    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
+    # importlib.machinery's, without its import.
+    finders = [each for each in sys.meta_path if getattr(each, "__name__", "") == "PathFinder"]
+    spec = finders[0].find_spec("sitecustomize", others) if finders else None
     if spec is not None and spec.loader is not None:
+        import importlib.util  # not above: 3 ms, and most have no other
+
         module = importlib.util.module_from_spec(spec)
         sys.modules["sitecustomize"] = module
         spec.loader.exec_module(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from spanwise.errors import ConfigurationError
 from spanwise.settings import Exporter
 from spanwise.values import without_secrets
 
-__all__ = ["Destination", "destination"]
+__all__ = ["Destination", "destination", "spool_label"]
 
 _DEFAULT_HTTP, _DEFAULT_GRPC = "http://localhost:4318", "http://localhost:4317"
 
@@ -80,3 +81,8 @@ def destination(exporter: Exporter, signal: str) -> Destination:
         client_key=exporter.client_key,
         places=exporter.places,
     )
+
+
+def spool_label(to: Destination, signal: str) -> str:
+    """What the names of a destination's files begin with: no application's spans go where another's do."""
+    return f"{signal}-{zlib.crc32(repr((to.url, to.headers)).encode()):08x}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
-from spanwise.deliver.destinations import Destination, destination
+from spanwise.deliver.destinations import Destination, destination, spool_label
 from spanwise.deliver.otlp_http import Client
 from spanwise.deliver.segment_file import spool_folder
 from spanwise.deliver.signals import MetricDelivery, MetricSampling, SpanDelivery
@@ -168,7 +167,7 @@ def _source(settings: Settings, signal: str, to: Destination) -> tuple[Source, i
             capacity=settings.span_queue,
             batch=settings.span_batch,
             folder=spool_folder(settings.spool),
-            label=f"traces-{zlib.crc32(repr((to.url, to.headers)).encode()):08x}",
+            label=spool_label(to, signal),
         )
         return spans, settings.span_delay
     if signal == "logs":

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from types import ModuleType
 from typing import Any
 
@@ -81,7 +82,7 @@ class _Finder:
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = find(name, path, target) if find and finder is not self else None
             if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
+                if spec.loader is None or hasattr(spec.loader, "exec_module"):
                     spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
                 return spec
         return None
@@ -91,17 +92,25 @@ class _Loader:
     """Another loader, until it has run its module: then the module has that loader and never had this one."""
 
     def __init__(self, loader: Any) -> None:
-        self._loader = loader
+        self._loader = loader  # None: a package without an __init__.py, which has nothing to run
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        made: ModuleType | None = self._loader.create_module(spec)
+        made: ModuleType | None = None if self._loader is None else self._loader.create_module(spec)
         return made
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
+        if self._loader is None:
+            # With a specification of its own it counts as imported, which it is: while the functions run,
+            # nobody who imports something out of it need wait for them, and they perhaps for him.
+            spec = ModuleSpec(module.__name__, None, is_package=True)
+            spec.submodule_search_locations = module.__path__  # type: ignore[assignment]
+            made = module_from_spec(spec)
+            module.__loader__, module.__spec__ = made.__loader__, made.__spec__
+        else:
+            module.__loader__ = self._loader
+            if module.__spec__ is not None:
+                module.__spec__.loader = self._loader
+            self._loader.exec_module(module)
         with _lock:
             functions = _waiting.pop(module.__name__, [])
             _have_run.add(module.__name__)

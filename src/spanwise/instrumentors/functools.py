@@ -17,13 +17,16 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
+from spanwise import pending
 from spanwise.instrumentors._base import Instrumentor
 from spanwise.instrumentors._patches import Patches
 from spanwise.instrumentors._traceback import passed_over
-from spanwise.meters.cache import GET, HIT, MISS, Caches, Tally, caches_of
+
+if TYPE_CHECKING:
+    from spanwise.meters.cache import Caches, Tally
 
 __all__ = ["FunctoolsInstrumentor"]
 
@@ -41,7 +44,7 @@ class FunctoolsInstrumentor(Instrumentor):
     _watching: _Watching | None = None
 
     def _instrument(self, **options: Any) -> None:
-        self._watching = _Watching(caches_of(options.get("meter_provider")))
+        self._watching = _Watching(options.get("meter_provider"))
 
     def _uninstrument(self) -> None:
         if self._watching is not None:
@@ -65,21 +68,34 @@ class _Function:
 
 
 class _Watching:
-    """One `instrument()`."""
+    """One `instrument()`.
 
-    def __init__(self, caches: Caches) -> None:
-        self._caches = caches
+    Functions are watched from now on, since applications decorate them while they are imported. Their counts
+    are asked for once telemetry has started: until then nothing of it need be imported.
+    """
+
+    def __init__(self, meter_provider: Any) -> None:
+        self._meter_provider = meter_provider
+        self._caches: Caches | None = None
         self._functions: dict[int, _Function] = {}
         self._open = True
         self._patches = Patches()
         self._patches.replace(functools, "lru_cache", self._wrapped)
-        caches.poll(_SYSTEM, self._update)
+        pending.then(self._begin)
+
+    def _begin(self) -> None:
+        if self._open:
+            from spanwise.meters.cache import caches_of
+
+            self._caches = caches_of(self._meter_provider)
+            self._caches.poll(_SYSTEM, self._update)
 
     def end(self) -> None:
         self._open = False
         self._patches.restore()
         self._functions.clear()
-        self._caches.forget(_SYSTEM)
+        if self._caches is not None:
+            self._caches.forget(_SYSTEM)
 
     @passed_over
     def _wrapped(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,18 +125,21 @@ class _Watching:
             functions[key] = _Function(weak, f"{module}.{function.__qualname__}")
 
     def _update(self) -> None:
+        caches = self._caches
         for each in list(self._functions.values()):
             function = each.function()
-            if function is not None:
-                self._fold(each, function)
+            if function is not None and caches is not None:
+                self._fold(each, function, caches)
 
-    def _fold(self, each: _Function, function: Any) -> None:
+    def _fold(self, each: _Function, function: Any, caches: Caches) -> None:
+        from spanwise.meters.cache import GET, HIT, MISS
+
         hits, misses, _, size = function.cache_info()
         if each.tally is None:
             if hits + misses == 0:
                 return
-            each.tally = self._caches.tally(_SYSTEM, each.name)
-            self._caches.watch(function, each.tally, _read)
+            each.tally = caches.tally(_SYSTEM, each.name)
+            caches.watch(function, each.tally, _read)
         if hits < each.hits or misses < each.misses or size < each.size:  # cache_clear() began anew
             each.hits = each.misses = 0
         for outcome, now, before in ((HIT, hits, each.hits), (MISS, misses, each.misses)):

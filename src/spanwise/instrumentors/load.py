@@ -14,9 +14,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from spanwise import pending
 from spanwise.installed import entry_points
 from spanwise.instrumentors._imports import is_being_imported, when_imported
-from spanwise.instrumentors.table import INSTRUMENTORS, STABLE_ONLY, TRIGGERS
+from spanwise.instrumentors.table import INSTRUMENTORS, LIGHT, STABLE_ONLY, TRIGGERS
 from spanwise.log import Log
 from spanwise.settings import Settings
 
@@ -30,6 +31,7 @@ __all__ = ["ALL", "Outcome", "load"]
 _logger = Log("spanwise.instrumentors")
 
 GROUP = "opentelemetry_instrumentor"
+_LOGGING = "logging"  # attached when telemetry starts, which its first record has it do
 ALL = "*"
 OURS = "spanwise"  # the entry point through which other launchers load all of this
 
@@ -49,13 +51,16 @@ class Outcome(NamedTuple):
     detail: str = ""
 
 
-def load(settings: Settings, options: Mapping[str, Mapping[str, Any]] | None = None) -> list[Outcome]:
+Options = Callable[[str], Mapping[str, Any]]
+
+
+def load(settings: Settings, options: Options = lambda _: {}) -> list[Outcome]:
     """Instruments every installed library that has an instrumentor and that the settings allow.
 
     Args:
         settings: allow-list, deny-list, and where contrib's are preferred to ours. With a start-up
             report, those that wait are checked against the installed versions at once.
-        options: keyword arguments of ``instrument()`` by instrumentation.
+        options: tells the keyword arguments of an instrumentation's ``instrument()``, when it is called.
 
     Returns:
         One outcome an instrumentation, by name. Never raises.
@@ -69,7 +74,7 @@ def load(settings: Settings, options: Mapping[str, Mapping[str, Any]] | None = N
         outcome = _refused(name, settings)
         if outcome is None:
             candidate = _candidate(name, found.get(name), settings)
-            outcome = _begin(candidate, settings, (options or {}).get(name, {}))
+            outcome = _begin(candidate, settings, options)
         outcomes.append(outcome)
         _warn_of(outcome)
     _warn_of_unknown(settings, {*found, *INSTRUMENTORS})
@@ -128,6 +133,7 @@ class _Candidate(NamedTuple):
         module: where it is.
         make: imports it and makes one.
         by: whose it is.
+        ours: whether it is this package's.
     """
 
     name: str
@@ -135,6 +141,7 @@ class _Candidate(NamedTuple):
     module: str
     make: Callable[[], Any]
     by: Callable[[], str]
+    ours: bool = False
 
 
 def _candidate(name: str, entry: Entry | EntryPoint | None, settings: Settings) -> _Candidate:
@@ -164,7 +171,7 @@ def _ours(name: str) -> _Candidate:
             return None
         return Outcome(name, "failed", found) if found else Outcome(name, "absent", "it is not installed")
 
-    return _Candidate(name, conflict, INSTRUMENTORS[name].partition(":")[0], make, lambda: "spanwise")
+    return _Candidate(name, conflict, INSTRUMENTORS[name].partition(":")[0], make, lambda: "spanwise", True)
 
 
 def _theirs(name: str, entry: Entry | EntryPoint) -> _Candidate:
@@ -180,9 +187,15 @@ def _theirs(name: str, entry: Entry | EntryPoint) -> _Candidate:
     return _Candidate(name, conflict, entry.module, lambda: entry.load()(), by)
 
 
-def _begin(candidate: _Candidate, settings: Settings, options: Mapping[str, Any]) -> Outcome:
+def _begin(candidate: _Candidate, settings: Settings, options: Options) -> Outcome:
     """Attaches it now, or has it attached when its library is imported."""
     trigger = TRIGGERS.get(candidate.name)
+    if candidate.name == _LOGGING and candidate.ours and pending.waits():
+        from spanwise.instrumentors import _first_record
+
+        _first_record.watch()
+        pending.then(lambda: _warn_of(_attach(candidate, options)))
+        return Outcome(candidate.name, "waiting")
     if trigger is None or trigger in sys.modules:
         return _attach(candidate, options)
 
@@ -205,8 +218,11 @@ def _begin(candidate: _Candidate, settings: Settings, options: Mapping[str, Any]
     return outcome
 
 
-def _attach(candidate: _Candidate, options: Mapping[str, Any]) -> Outcome:
+def _attach(candidate: _Candidate, options: Options) -> Outcome:
     """Instruments the library now. Never raises: it runs inside the application's import statements."""
+
+    if not candidate.ours or candidate.name not in LIGHT:
+        pending.now()
 
     def attach() -> Outcome | None:
         conflict = candidate.conflict()
@@ -214,7 +230,7 @@ def _attach(candidate: _Candidate, options: Mapping[str, Any]) -> Outcome:
             instrumentor = candidate.make()
             if not getattr(instrumentor, "is_instrumented_by_opentelemetry", False):
                 # The check against the installed versions has just been made.
-                instrumentor.instrument(skip_dep_check=True, **options)
+                instrumentor.instrument(skip_dep_check=True, **options(candidate.name))
         return conflict
 
     return _guarded(candidate.name, attach) or Outcome(candidate.name, "instrumented", f"by {candidate.by()}")

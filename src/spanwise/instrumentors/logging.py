@@ -50,6 +50,12 @@ class LoggingInstrumentor(Instrumentor):
     """
 
     _replaced: tuple[_Replaced, ...] = ()
+    _take: Callable[[logging.LogRecord], None] | None = None
+
+    def take(self, record: logging.LogRecord) -> None:
+        """Does with a record that came before this was switched on what is done with all."""
+        if self._on and self._take is not None:
+            self._take(record)
 
     def _instrument(self, **kwargs: Any) -> None:
         correlation = _Correlation(kwargs.get("tracer_provider"), kwargs.get("log_hook"))
@@ -75,6 +81,14 @@ class LoggingInstrumentor(Instrumentor):
         called = _Replaced(logging.Logger, "callHandlers")
         begin, call = made.before, called.before
 
+        def take(record: logging.LogRecord) -> None:
+            if CORRELATION_FIELDS[0] not in getattr(record, "__dict__", ()):  # made before
+                correlation.put_on(record)
+            if export is not None:
+                export.take(record)
+
+        self._take = take
+
         @functools.wraps(begin)
         def init(self: logging.LogRecord, *args: Any, **kwargs: Any) -> None:
             begin(self, *args, **kwargs)
@@ -84,10 +98,7 @@ class LoggingInstrumentor(Instrumentor):
         @functools.wraps(call)
         def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
             if called.on:
-                if CORRELATION_FIELDS[0] not in getattr(record, "__dict__", ()):  # made before
-                    correlation.put_on(record)
-                if export is not None:
-                    export.take(record)
+                take(record)
             call(self, record)
 
         LoggingInstrumentor._replaced = made, called

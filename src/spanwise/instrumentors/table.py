@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["INSTRUMENTORS", "STABLE_ONLY", "TRIGGERS"]
+__all__ = ["INSTRUMENTORS", "LIGHT", "STABLE_ONLY", "TRIGGERS"]
 
 # By contrib's entry-point name, so that both answer to the same allow- and deny-list.
 INSTRUMENTORS: dict[str, str] = {
@@ -34,6 +34,9 @@ STABLE_ONLY: dict[str, str] = {
     "urllib": "http",
     "urllib3": "http",
 }
+
+# Those of ours that attach without the rest of telemetry: it starts when they first have something to tell.
+LIGHT: frozenset[str] = frozenset({"flask", "functools"})
 
 # Entry-point name -> the module at whose import the instrumentor is loaded and attached. What the
 # application never imports costs it nothing. One that is not here is attached at start-up. So are, on

@@ -47,6 +47,9 @@ def imported(module: str, name: str, *arguments: Any) -> Any:
     try:
         function = _found.get(name)
         if function is None:
+            from spanwise import pending
+
+            pending.now()
             from spanwise.manual.told import guarded
 
             function = getattr(__import__(f"spanwise.manual.{module}", fromlist=[name]), name)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from spanwise.instrumentors import _imports
-from spanwise.instrumentors._imports import when_imported
+from spanwise.instrumentors._imports import is_being_imported, when_imported
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +107,32 @@ def test_a_module_that_does_not_exist_is_not_found() -> None:
     when_imported("no_such_module", lambda _: None)
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("no_such_module")
+
+
+def test_a_package_without_an_init_file_is_told_of_and_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part, name in (("one", "first"), ("two", "second")):
+        (tmp_path / part / "spread").mkdir(parents=True)
+        (tmp_path / part / "spread" / f"{name}.py").write_text("value = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "one"))
+    seen: list[ModuleType] = []
+
+    def imports_more(module: ModuleType) -> None:
+        seen.append(module)
+        assert importlib.import_module("spread.first").value == 1
+
+    when_imported("spread", imports_more)
+    try:
+        importlib.import_module("spread.first")
+        package = sys.modules["spread"]
+        assert seen == [package]
+        assert (package.__spec__ is not None, getattr(package, "__file__", None)) == (True, None)
+        assert not is_being_imported(package)
+        # Parts that come onto the path later belong to it, as without us.
+        monkeypatch.syspath_prepend(str(tmp_path / "two"))
+        assert importlib.import_module("spread.second").value == 1
+        assert importlib.reload(sys.modules["spread.first"]).value == 1
+    finally:
+        for name in ("spread", "spread.first", "spread.second"):
+            sys.modules.pop(name, None)

@@ -149,7 +149,7 @@ def test_contrib_is_used_where_a_setting_says_so() -> None:
 
 
 def test_options_reach_instrument() -> None:
-    module.load(Settings(), {"good": {"depth": 3}})
+    module.load(Settings(), lambda name: {"good": {"depth": 3}}.get(name, {}))
     assert ("Good", {"depth": 3}) in calls
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from spanwise import declarative, distro
+from spanwise import declarative, distro, limits
 from spanwise.options import merged, options_of
 from spanwise.rating.shipped import CANDIDATES
 from spanwise.rating.verdict import critical_beyond
@@ -23,6 +23,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def options(**arguments: Any) -> dict[str, Any]:
     launched = distro._read(arguments)
+    limits.settle(launched)
     return dict(merged(options_of(launched.settings), launched.options)["sqlalchemy"])
 
 

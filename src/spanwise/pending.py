@@ -1,0 +1,86 @@
+"""Telemetry that is ready to start, and starts with the first that needs it. A leaf: many can be the first.
+
+Importing and making what telemetry needs takes as long as importing Flask. Many processes never need it:
+commands, supervisors, children that only compute. So a launch only prepares it. It starts with the first
+span, log record or measurement, with whoever imports OpenTelemetry's API, or on a thread of ours some seconds
+after the launch. Nobody can tell the difference: what the application gets from the API is the same as ever.
+"""
+
+from __future__ import annotations
+
+from _thread import RLock, get_ident
+
+from spanwise.forks import after_any_fork
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["launch", "now", "then", "waits"]
+
+# Seconds that others wait for a start that is under way. It takes a tenth of one; but it imports, and two
+# threads that import may wait for each other, which nobody would ever end.
+_LONGEST = 2.0
+
+_start: Callable[[], bool | None] | None = None
+_followers: list[Callable[[], None]] = []
+_starter = 0  # the thread that starts telemetry; 0: none does
+_lock = RLock()
+
+
+def launch(start: Callable[[], bool | None]) -> None:
+    """Has ``start`` called with the first :func:`now`; with the next one again, if it says False.
+
+    It must not raise.
+    """
+    global _start
+    _start = start
+
+
+def waits() -> bool:
+    """Whether telemetry is prepared and has not started."""
+    return _start is not None
+
+
+def then(follower: Callable[[], None]) -> None:
+    """Has a function called when telemetry has started: at once, unless it waits. It must not raise."""
+    if _start is None and not _starter:
+        follower()
+    else:
+        _followers.append(follower)
+
+
+def now() -> None:
+    """Starts telemetry if it waits, and returns when it has started. Never raises; quick where it has."""
+    global _start, _starter
+    if (_start is None and not _starter) or _starter == get_ident():
+        return
+    if not _lock.acquire(timeout=_LONGEST):
+        return
+    try:
+        start = _start
+        if start is None:
+            return
+        _starter = get_ident()
+        _start = None
+        try:
+            if start() is False:
+                _start = start
+        finally:
+            _starter = 0
+        while _followers and _start is None:
+            _followers.pop(0)()
+    finally:
+        _lock.release()
+
+
+def _after_fork() -> None:
+    """In a child, a start that another thread of its parent was in the middle of never ends."""
+    global _lock, _starter
+    if _starter and _starter != get_ident():
+        _starter = 0
+        _followers.clear()
+    _lock = RLock()
+
+
+after_any_fork(_after_fork)

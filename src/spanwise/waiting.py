@@ -1,0 +1,108 @@
+"""When telemetry starts: with the first that needs it, or at once where that cannot be told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from spanwise import pending
+from spanwise.deliver.destinations import Destination, destination, spool_label
+from spanwise.deliver.segment_file import SUFFIX, spool_folder
+from spanwise.errors import ConfigurationError
+from spanwise.forks import after_any_fork, in_uwsgi
+from spanwise.instrumentors._imports import is_being_imported, when_imported
+from spanwise.settings import SIGNALS, Settings
+from spanwise.threads import Event, started
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["begin", "must_start"]
+
+# Whoever imports anything of it may ask for a provider right after. The first import of all is waited for:
+# within a later one, of the SDK's say, what telemetry is made of could not be imported.
+_API = "opentelemetry"
+
+# Seconds after which it starts all the same: a process that lives has an application to watch, whose memory
+# may raise an alert. Most commands are over by then, and most servers have started.
+_AFTER = 5.0
+
+
+def must_start(settings: Settings) -> bool:
+    """Whether telemetry cannot wait: it is used already, to be reported, there is something to send, or
+    settings may turn out to be of no use, of which one should hear at the start."""
+    if settings.startup_report or _API in sys.modules or in_uwsgi():
+        return True
+    for signal in SIGNALS:
+        names: Sequence[str] = getattr(settings, f"{signal}_exporter")
+        to = settings.exporter(signal)
+        if not set(names) <= {"otlp", "none"} or to.protocol != "http/protobuf":
+            return True
+        if to.certificate or to.client_certificate or to.client_key:
+            return True
+        try:
+            found = destination(to, signal)
+        except ConfigurationError:
+            return True
+        if signal == "traces" and "otlp" in names and _left_behind(settings, found):
+            return True
+    return False
+
+
+def begin() -> None:
+    """Has telemetry start when somebody may need it, and in any case some seconds from now."""
+    when_imported(_API, _wanted)
+    _start_later()
+    after_any_fork(_start_later)
+
+
+def _wanted(_: object) -> None:
+    # Where a module of ours is what imports it, for a call that did not ask for telemetry first, that one is
+    # half there, and what telemetry is made of needs it whole.
+    for name, module in list(sys.modules.items()):
+        if name.startswith("spanwise.") and is_being_imported(module):
+            when_imported(name, lambda _: pending.now())
+            return
+    pending.now()
+
+
+def _start_later() -> None:
+    if not pending.waits():
+        return
+    over = Event()
+
+    def run() -> None:
+        over.wait(_AFTER)
+        pending.now()
+
+    started(run, "spanwise-start", over)
+    pending.then(over.set)
+
+
+def _left_behind(settings: Settings, to: Destination) -> bool:
+    """Whether there are spans of a process that is gone: its lock is free. Whoever starts next sends them."""
+    if fcntl is None:
+        return False
+    begins = spool_label(to, "traces") + "-"
+    try:
+        entries = list(os.scandir(spool_folder(settings.spool)))
+    except OSError:  # there can be no folder
+        return False
+    for entry in entries:
+        if not (entry.name.startswith(begins) and entry.name.endswith(SUFFIX)):
+            continue
+        try:
+            handle = os.open(entry.path, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:  # gone meanwhile, or another user's
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            continue
+        finally:
+            os.close(handle)
+    return False
