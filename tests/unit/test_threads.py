@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from spanwise import threads
-from spanwise.log import own_threads
+from spanwise.log import Log, own_threads
 from spanwise.threads import Event, must_pass, start_waiting, started, started_task
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "spanwise"
@@ -222,3 +222,64 @@ def _starts_a_thread(node: ast.AST) -> bool:
         return False
     called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     return called in ("Thread", "Timer", "start_new_thread", "start_joinable_thread", "ThreadPoolExecutor")
+
+
+def test_the_application_s_list_of_threads_has_none_of_ours() -> None:
+    go_on, before = Event(), threading.enumerate()
+    thread = started(lambda: go_on.wait(LONG) and None, "spanwise-tested")
+    assert thread is not None
+    assert (threading.enumerate(), thread.is_alive(), thread.is_current()) == (before, True, False)
+    thread.join(0.0)
+    assert thread.is_alive()
+    go_on.set()
+    thread.join(LONG)
+    assert not thread.is_alive()
+
+
+def test_a_line_of_the_log_names_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    thread = started(lambda: Log("spanwise.tested").warning("said"), "spanwise-tested")
+    assert thread is not None
+    thread.join(LONG)
+    assert [record.threadName for record in caplog.records] == ["spanwise-tested"]
+
+
+def test_an_event_lets_all_pass_until_it_is_cleared() -> None:
+    event, passed = Event(), []
+    assert (event.is_set(), event.wait(0.0)) == (False, False)
+    waiting = [started(lambda: passed.append(event.wait(LONG)), f"spanwise-{each}") for each in range(4)]
+    event.set()
+    event.set()
+    for thread in waiting:
+        assert thread is not None
+        thread.join(LONG)
+    assert passed == [True] * 4
+    assert (event.wait(), event.wait(0.0), event.is_set()) == (True, True, True)
+    event.clear()
+    event.wait(0.0)  # the first may end early
+    assert (event.is_set(), event.wait(0.0)) == (False, False)
+
+
+def test_no_call_is_missed() -> None:
+    """One thread waits and clears, as the delivery's does; others set."""
+    event, asked, done = Event(), [], []
+
+    def work() -> None:
+        while len(done) < 4_000:
+            assert event.wait(LONG)
+            event.clear()
+            while asked:
+                done.append(asked.pop())
+
+    thread = started(work, "spanwise-tested")
+    assert thread is not None
+
+    def ask() -> None:
+        for each in range(1_000):
+            asked.append(each)
+            event.set()
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for each in asking:
+        each.start()
+    thread.join(LONG)
+    assert len(done) == 4_000
