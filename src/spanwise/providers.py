@@ -160,12 +160,16 @@ def _identity() -> Resource:
 def _others(launched: Launch, pipeline: Pipeline, signal: str) -> list[Any]:
     """The signal's exporters besides our own delivery. One that cannot be made costs one error."""
     made = []
+    own = False
     exporter = launched.settings.exporter(signal)
     for name in exporter_names(launched.settings, signal):
-        if exporters.own_signal(name, exporter):
-            told = pipeline.unusable.get(signal)
-            where = destination(exporter, signal).url if told is None else f"NOT sent: {told}"
-            launched.destinations.append(f"{signal}: {where}")
+        if exporters.own_signal(name, exporter) and exporters.protocol(name, exporter) == exporter.protocol:
+            if not own:
+                told = pipeline.unusable.get(signal)
+                by = " (gRPC)" if exporter.protocol == "grpc" else ""
+                where = f"{destination(exporter, signal).url}{by}" if told is None else f"NOT sent: {told}"
+                launched.destinations.append(f"{signal}: {where}")
+            own = True
             continue
         try:
             made.append(exporters.make(signal, name, exporter))

@@ -13,6 +13,7 @@ class Account:
 
     Attributes:
         signal: ``traces``, ``metrics`` or ``logs``.
+        protocol: what it is sent by: ``http`` or ``grpc``.
         delivered: items the destination took.
         dropped: items lost, by reason: ``queue_full``, ``encoding``, ``rejected``, ``exit``, or the
             answer that refused them.
@@ -23,8 +24,9 @@ class Account:
             refused. They are in that process's books, not among this one's recorded.
     """
 
-    def __init__(self, signal: str) -> None:
+    def __init__(self, signal: str, protocol: str = "http") -> None:
         self.signal = signal
+        self.protocol = protocol
         self.reset()
 
     def reset(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spanwise.encode.fields import Field, fields
 from spanwise.encode.wire import LENGTH, VARINT
 
-__all__ = ["rejected"]
+__all__ = ["readable", "rejected"]
 
 
 def rejected(answer: bytes) -> tuple[int, str]:
@@ -18,11 +18,11 @@ def rejected(answer: bytes) -> tuple[int, str]:
         answer: the body of a 2xx answer.
     """
     count, message = 0, ""
-    for outer in _readable(answer):
+    for outer in readable(answer):
         if (outer.number, outer.kind) != (1, LENGTH):
             continue
         success = answer[outer.value : outer.end]
-        for inner in _readable(success):
+        for inner in readable(success):
             if (inner.number, inner.kind) == (1, VARINT):
                 count = inner.value
             elif (inner.number, inner.kind) == (2, LENGTH):
@@ -31,7 +31,7 @@ def rejected(answer: bytes) -> tuple[int, str]:
     return (count if count < 1 << 63 else 0), message
 
 
-def _readable(message: bytes) -> list[Field]:
+def readable(message: bytes) -> list[Field]:
     """A message's fields, as far as they can be read."""
     found: list[Field] = []
     try:

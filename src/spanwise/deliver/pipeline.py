@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from spanwise.deliver.account import Account
+from spanwise.deliver.answer import Sender
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.destinations import Destination, destination, spool_label
 from spanwise.deliver.otlp_http import Client
@@ -45,7 +46,7 @@ class Companion(Protocol):
 
 
 class Pipeline:
-    """The delivery of the signals that go out over OTLP/HTTP.
+    """The delivery of the signals that go out over OTLP.
 
     Args:
         settings: the process's settings.
@@ -155,12 +156,19 @@ class Pipeline:
     def _channel(self, settings: Settings, signal: str) -> Channel:
         to = destination(settings.exporter(signal), signal)
         source, delay = _source(settings, signal, to)
-        return Channel(source, Client(to), address=to.url, delay=delay / 1000)
+        sender: Sender
+        if settings.exporter(signal).protocol == "grpc":
+            from spanwise.deliver.otlp_grpc import GrpcClient
+
+            sender = GrpcClient(to, signal)
+        else:
+            sender = Client(to)
+        return Channel(source, sender, address=to.url, delay=delay / 1000)
 
 
 def _source(settings: Settings, signal: str, to: Destination) -> tuple[Source, int]:
     """Where a signal's items wait, and for how many milliseconds at most."""
-    account = Account(signal)
+    account = Account(signal, "grpc" if settings.exporter(signal).protocol == "grpc" else "http")
     if signal == "traces":
         spans = SpanSegment(
             account,

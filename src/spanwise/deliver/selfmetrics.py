@@ -72,7 +72,7 @@ def _processed(channel: Channel) -> _Callback:
 
 
 def _exported(account: Account) -> _Callback:
-    component = "otlp_http_span_exporter" if account.signal == "traces" else "otlp_http_log_exporter"
+    component = f"otlp_{account.protocol}_{'span' if account.signal == 'traces' else 'log'}_exporter"
 
     def callback(_: CallbackOptions) -> Iterable[Observation]:
         yield Observation(account.delivered, _attributes(account.signal, component))
