@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Status, StatusCode, TraceFlags
+from opentelemetry.trace import TraceFlags
 
+from spanwise.spans.arguments import kind_of
 from spanwise.spans.sdk_shape import FLAGS, SHAPE_HOLDS
 
 if TYPE_CHECKING:
     from spanwise.spans.span import Span
 
-__all__ = ["UNSET", "hand_over"]
-
-UNSET: Final = Status(StatusCode.UNSET)
-"""The status of a span that nobody gave one."""
+__all__ = ["hand_over"]
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
 _BOTH: Final = FLAGS[3]  # sampled and random: by identity, since arithmetic of a subclass of int is slow
@@ -37,7 +35,7 @@ def hand_over(
         Its resource, its scope and what ``encode`` made; None for a span that was not sampled: it is
         recorded, but never exported.
     """
-    parts, parent, status = span._parts, span._parent, span._status
+    parts, parent, extras = span._parts, span._parent, span._extras
     if parts is not None and SHAPE_HOLDS:
         trace_id, span_id, _, flags, state, _ = parts
         parent_id, remote = (None, False) if parent is None else (parent[1], parent[2])
@@ -50,33 +48,36 @@ def hand_over(
         parent_id, remote = (None, False) if parent is None else (parent.span_id, parent.is_remote)
     if flags is not _BOTH and not flags & _SAMPLED:
         return None
+    name = span._title
     more: tuple[Any, ...] | None = None
-    if (
-        status is not UNSET
-        or span._view is not None
-        or span._event_list is not None
-        or span._link_list is not None
-    ):
-        more = (
-            status.status_code.value,
-            status.description,
-            span.dropped_attributes,
-            span._event_list or (),
-            span.dropped_events,
-            span._link_list or (),
-            span.dropped_links,
-        )
+    if extras is not None:
+        name = extras.get("name", name)
+        if len(extras) > 1 or "name" not in extras:
+            status = span._status
+            more = (
+                status.status_code.value,
+                status.description,
+                span.dropped_attributes,
+                extras.get("events", ()),
+                span.dropped_events,
+                extras.get("links", ()),
+                span.dropped_links,
+            )
+    try:
+        kind = span._kind._value_  # the name that enum documents; `.value` goes through Python code
+    except AttributeError:
+        kind = kind_of(span._kind)
     body = encode(
         trace_id,
         span_id,
         state,
         parent_id,
         remote,
-        span._name,
-        span._kind._value_,  # the name that enum documents; `.value` goes through Python code
+        name,
+        kind,
         span._start_time,
         span._end_time,
-        span._live,
+        span._held,
         more,
     )
     return span._resource, span._instrumentation_scope, body

@@ -9,8 +9,6 @@ TracerProvider inherits are used (`_name`, `_context`, `_tracers`, …).
 
 from __future__ import annotations
 
-import sysconfig
-from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
@@ -21,22 +19,17 @@ from opentelemetry.util.types import AnyValue
 
 __all__ = [
     "FLAGS",
-    "FREE_THREADED",
     "SHAPE_HOLDS",
     "TESTED_SDK",
     "bounded_over",
-    "freeze",
+    "frozen_over",
     "known_decisions",
     "make_context",
     "measures_nothing",
-    "set_items",
 ]
 
 TESTED_SDK: Final = "1.45"
 """The SDK series (major.minor) that this module was written and tested against."""
-
-FREE_THREADED: Final = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-"""A build without the GIL: check-then-store is not atomic there, so span.py copies and locks."""
 
 # TraceFlags by its two bits. Building one costs more than looking it up, and there are four.
 FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
@@ -77,7 +70,7 @@ def known_decisions(sampler: Sampler) -> tuple[Decision | None, ...]:
         sampled. None where the sampler has to be asked. Only the SDK's own classes are known: a
         subclass that overrides `should_sample` is always asked.
     """
-    if type(sampler).should_sample is ParentBased.should_sample:
+    if getattr(type(sampler), "should_sample", None) is ParentBased.should_sample:
         delegates = [
             getattr(sampler, name, None)
             for name in (
@@ -93,10 +86,10 @@ def known_decisions(sampler: Sampler) -> tuple[Decision | None, ...]:
 
 
 def _constant(sampler: Sampler | None) -> Decision | None:
-    if sampler is None or type(sampler).should_sample is not StaticSampler.should_sample:
+    if getattr(type(sampler), "should_sample", None) is not StaticSampler.should_sample:
         return None
     # A static sampler answers every question alike, so one question tells.
-    return sampler.should_sample(Context(), 1, "").decision
+    return sampler.should_sample(Context(), 1, "").decision  # type: ignore[union-attr]
 
 
 def bounded_over(live: dict[str, AnyValue], at_most: int | None, max_length: int | None) -> BoundedAttributes:
@@ -106,17 +99,14 @@ def bounded_over(live: dict[str, AnyValue], at_most: int | None, max_length: int
     return bounded
 
 
-def freeze(bounded: BoundedAttributes, live: dict[str, AnyValue]) -> BoundedAttributes:
-    """An immutable bounded mapping over `live` with the limits and the dropped count of `bounded`."""
-    frozen = bounded_over(live, bounded.maxlen, bounded.max_value_len)
-    frozen.dropped = bounded.dropped
+def frozen_over(
+    attributes: dict[str, AnyValue], at_most: int | None, max_length: int | None, dropped: int
+) -> BoundedAttributes:
+    """An immutable bounded mapping over clean attributes, ``dropped`` of which were left out."""
+    frozen = bounded_over(attributes, at_most, max_length)
+    frozen.dropped = dropped
     frozen._immutable = True
     return frozen
-
-
-def set_items(bounded: BoundedAttributes, attributes: Mapping[str, AnyValue]) -> None:
-    """Sets several attributes by the SDK's rules for mappings (keys that aren't strings become strings)."""
-    bounded._set_items(attributes)
 
 
 def measures_nothing(tracer_metrics: Any) -> bool:

@@ -32,6 +32,7 @@ class Shared:
         metrics: the SDK's internal span metrics, or None when they are off.
         decisions: what the sampler says by kind of parent, see `sdk_shape.known_decisions`.
         verdict: rates spans that end, or None; ``floor`` is the duration up to which it need not be asked.
+        rules, event_rules, link_rules: the limits on attributes.
         enabled: whether the tracer makes spans at all.
         leaves: whether all children of local, sampled spans are sampled, and nobody counts them.
         random_ids: whether the ids are the SDK's random ones: valid, and with the random flag.
@@ -43,7 +44,6 @@ class Shared:
     info: InstrumentationInfo | None
     scope: InstrumentationScope | None
     limits: SpanLimits
-    rules: AttributeRules
     processor: SpanProcessor
     id_generator: IdGenerator | None = None
     decisions: tuple[Decision | None, ...] = (None,) * 5
@@ -52,6 +52,9 @@ class Shared:
     verdict: VerdictFunction | None = None
     floor: int = -1
     enabled: bool = True
+    rules: AttributeRules = field(init=False)
+    event_rules: AttributeRules = field(init=False)
+    link_rules: AttributeRules = field(init=False)
     # Of the rules, without a step in between: every attribute that is set asks for both.
     plain: frozenset[type] = field(init=False)
     room: float = field(init=False)
@@ -61,5 +64,11 @@ class Shared:
         sampled = SHAPE_HOLDS and self.decisions[_OF_SAMPLED] is Decision.RECORD_AND_SAMPLE
         plain = self.enabled and self.random_ids and self.metrics is None
         object.__setattr__(self, "leaves", sampled and plain and type(self.processor) is GuardedProcessors)
-        object.__setattr__(self, "plain", self.rules.plain)
-        object.__setattr__(self, "room", self.rules.room)
+        limits = self.limits
+        longest = limits.max_attribute_length
+        rules = AttributeRules(limits.max_span_attributes, limits.max_span_attribute_length)
+        object.__setattr__(self, "rules", rules)
+        object.__setattr__(self, "event_rules", AttributeRules(limits.max_event_attributes, longest))
+        object.__setattr__(self, "link_rules", AttributeRules(limits.max_link_attributes, longest))
+        object.__setattr__(self, "plain", rules.plain)
+        object.__setattr__(self, "room", rules.room)

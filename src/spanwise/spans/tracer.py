@@ -25,10 +25,10 @@ from opentelemetry.util.types import Attributes
 
 from spanwise.context import SPAN_KEY, get_context
 from spanwise.forks import mark, noticed
+from spanwise.spans.arguments import LATEST, moment
 from spanwise.spans.current import CurrentSpan
 from spanwise.spans.faults import failed
 from spanwise.spans.leaf import leaf, takes_leaves
-from spanwise.spans.limits import AttributeRules, bounded
 from spanwise.spans.processors import GuardedProcessors
 from spanwise.spans.sdk_shape import (
     FLAGS,
@@ -80,7 +80,6 @@ class Tracer(SdkTracer):
             info=self.instrumentation_info,
             scope=self._instrumentation_scope,
             limits=self._span_limits,
-            rules=AttributeRules(self._span_limits),
             processor=self.span_processor,
             id_generator=self.id_generator,
             decisions=known_decisions(self.sampler),
@@ -202,7 +201,7 @@ class Tracer(SdkTracer):
         # Past the constructors: 17 arguments through two of them cost more than the span.
         span: Span = _new(Span)
         span._shared = shared
-        span._name = name
+        span._title = name
         if span_context is None:
             span._parts = parts
         else:
@@ -212,14 +211,13 @@ class Tracer(SdkTracer):
         span._resource = shared.resource
         span._instrumentation_scope = shared.scope
         if not attributes:
-            span._live = {}
+            span._live = span._held = {}
         else:
             live = shared.rules.plain_copy(attributes)
             if live is not None:
-                span._live = live
+                span._live = span._held = live
             else:
-                rules = shared.rules
-                span._attributes = bounded(rules.at_most, attributes, rules.max_length, immutable=False)
+                span._begin(attributes)
         if links:
             span._links = span._new_links(links)
         if not record_exception:
@@ -228,7 +226,12 @@ class Tracer(SdkTracer):
             span._set_status_on_exception = False
         if ended is not None:
             span._record_end_metrics = ended
-        span._start_time = time_ns() if start_time is None else start_time
+        if start_time is None:
+            span._start_time = time_ns()
+        elif type(start_time) is int and 0 <= start_time <= LATEST:
+            span._start_time = start_time
+        else:
+            span._start_time = moment(start_time, "start_time")
         processor = shared.processor
         if type(processor) is GuardedProcessors and processor.nobody_starts is processor._span_processors:
             return span

@@ -49,7 +49,7 @@ def test_bounded_view_shares_the_dict_and_freezes() -> None:
     live["c"] = 3
     assert dict(view) == live == {"a": 1, "b": 2, "c": 3}
     view["d"] = 4
-    frozen = sdk_shape.freeze(view, dict(live))
+    frozen = sdk_shape.frozen_over(dict(live), 2, None, 1)
     assert isinstance(frozen, BoundedAttributes)
     assert frozen.dropped == view.dropped == 1
     with pytest.raises(TypeError):

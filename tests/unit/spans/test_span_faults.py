@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace as api
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
@@ -20,7 +19,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, Sampler
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from spanwise import names
-from spanwise.spans import faults, limits
+from spanwise.spans import faults
 from spanwise.spans.provider import TracerProvider
 
 
@@ -350,21 +349,6 @@ def test_threads_that_race_leave_one_end_and_a_span_that_stands_still() -> None:
     for span, first in ended:
         assert list(span.attributes.items()) == list(first.items())
         assert len(first) <= 50 + 4
-
-
-def test_eviction_that_meets_another_writer_keeps_the_value() -> None:
-    class Interrupted(BoundedAttributes):
-        interruptions = 2
-
-        def __setitem__(self, key: str, value: Any) -> None:
-            if self.interruptions:
-                self.interruptions -= 1
-                raise RuntimeError("dictionary changed size during iteration")
-            super().__setitem__(key, value)
-
-    target = Interrupted(2, None, immutable=False)
-    limits.put(target, "a", [1, "b"])
-    assert dict(target) == {"a": (1, "b")}
 
 
 @pytest.mark.parametrize("method", ["set_attribute", "set_attributes"])
