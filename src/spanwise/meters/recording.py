@@ -34,6 +34,9 @@ _MOST_WAITING = 16_384
 _MOST_OF_ONE = 1_024
 _LEAST_OF_ONE = 8
 
+# Candidates that wait before it is known which of them may become exemplars.
+_MOST_SAMPLED = 32
+
 _INFINITE = math.inf
 
 _FAILED = "measurements could not be added up: %s; please report this"
@@ -110,7 +113,7 @@ class Recording:
     def fold(self) -> None:
         """Adds all that waits to the SDK's aggregations, and offers the exemplars."""
         with self._lock:
-            self._fold(self._table.series(), candidates=True)
+            self._fold(self._table.series(), wait=True)
         self._refused.tell()
 
     def _relieve(self, series: Series) -> None:
@@ -119,24 +122,26 @@ class Recording:
             return
         try:
             with self._lock:
-                self._fold((series,), candidates=bool(series.sampled))
+                self._fold((series,), wait=False)
             self._refused.tell()
         except Exception as error:
             # It is the application's thread, which has another thing to do.
             _logger.seldom(_FAILED, error)
 
-    def _fold(self, chosen: Sequence[Series], *, candidates: bool) -> None:
+    def _fold(self, chosen: Sequence[Series], *, wait: bool) -> None:
         if self._folding:  # the lock is reentrant: a signal handler may collect on top of a fold
             return
         try:
             self._folding = True
+            all_matter = []
             for series in chosen:
                 try:
-                    series.fold(self._refused, signed=self._signed)
+                    if series.fold(self._refused, signed=self._signed, wait=wait) and series.edges is None:
+                        all_matter.append(series)
                 except Exception as error:  # one costs no other
                     _logger.seldom(_FAILED, error)
-            if candidates:
-                offer(chosen, signed=self._signed)
+            # Those of buckets wait for the other series': a view may have one bucket for several.
+            offer(chosen if wait else all_matter, signed=self._signed)
         finally:
             self._folding = False
 
@@ -223,6 +228,8 @@ class Recording:
         edges = series.edges
         if edges is None:
             series.sampled.append((amount, time_ns(), of_span, attributes))
+            if not series.looked and len(series.sampled) >= _MOST_SAMPLED:
+                self._relieve(series)  # then the edges are known
             return
         try:
             # What is unusable must not take the place of what is not.

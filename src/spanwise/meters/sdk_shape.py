@@ -36,10 +36,12 @@ __all__ = [
     "add_all",
     "add_next",
     "aggregations",
+    "are_taken",
     "call_last",
     "exemplar_edges",
     "forget_others",
     "identity",
+    "is_taken",
     "kept_keys",
     "offer",
     "renew_locks",
@@ -102,10 +104,37 @@ def kept_keys(consumer: Any, instrument: Any) -> frozenset[str] | None:
     return frozenset(kept)
 
 
-def aggregations(consumer: Any, instrument: Any, attributes: Mapping[str, Any]) -> tuple[Any, ...]:
+def is_taken(consumer: Any, instrument: Any) -> bool:
+    """Whether :func:`aggregations` might have to wait for a lock, perhaps one of the thread that asks."""
+    return any(
+        _locked(match)
+        for storage in consumer._reader_storages.values()
+        for match in storage._instrument_view_instrument_matches.get(instrument, ())
+    )
+
+
+def are_taken(aggregations: Iterable[Any]) -> bool:
+    """Whether :func:`add_next` or :func:`offer` might have to wait for a lock."""
+    return any(_locked(each) or _locked(each._reservoir) for each in aggregations)
+
+
+def _locked(owner: Any) -> bool:
+    locked = getattr(getattr(owner, "_lock", None), "locked", None)  # those that have none are reentrant
+    return locked is not None and locked()
+
+
+def aggregations(
+    consumer: Any, instrument: Any, attributes: Mapping[str, Any], began: int
+) -> tuple[Any, ...]:
     """The aggregations of every reader and view that a measurement with these attributes goes to.
 
-    The SDK makes them with the first measurement. One that a reader added later lacks is made here.
+    The SDK makes them with the first measurement, and so does this, where there are none yet.
+
+    Args:
+        consumer: the provider's, which keeps the readers.
+        instrument: the SDK's.
+        attributes: as a measurement has them, cleaned.
+        began: when that was, nanoseconds since 1970: what their points say.
     """
     found = []
     for storage in consumer._reader_storages.values():
@@ -116,7 +145,7 @@ def aggregations(consumer: Any, instrument: Any, attributes: Mapping[str, Any]) 
             aggregation = match._attributes_aggregation.get(key)
             if aggregation is None:
                 with match._lock:
-                    aggregation = match._attributes_aggregation.setdefault(key, _made(match, kept))
+                    aggregation = match._attributes_aggregation.setdefault(key, _made(match, kept, began))
             found.append(aggregation)
     return tuple(found)
 
@@ -138,12 +167,12 @@ def forget_others(consumer: Any, instrument: Any, told: set[Any]) -> None:
                     del match._attributes_aggregation[key]
 
 
-def _made(match: Any, attributes: Mapping[str, Any]) -> Any:
+def _made(match: Any, attributes: Mapping[str, Any], began: int) -> Any:
     chosen = match._view._aggregation
     if isinstance(chosen, DefaultAggregation):
         chosen = match._instrument_class_aggregation[match._instrument.__class__]
     reservoirs = match._view._exemplar_reservoir_factory
-    return chosen._create_aggregation(match._instrument, dict(attributes), reservoirs, time_ns())
+    return chosen._create_aggregation(match._instrument, dict(attributes), reservoirs, began)
 
 
 def storages(consumer: Any) -> object:
@@ -296,7 +325,7 @@ def _shape_holds() -> bool:
             (meter.create_gauge("g"), "set"),
         ):
             getattr(instrument, call)(1, {"k": "v"})
-            (found,) = aggregations(consumer, instrument, {"k": "v"})
+            (found,) = aggregations(consumer, instrument, {"k": "v"}, 1)
             add_all(found, instrument, (2,), 2)
             offer(found, ((2, 1, SpanContext(1, 2, False), {}),))
             exemplar_edges((found,))

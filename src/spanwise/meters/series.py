@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
+from time import time_ns
 from typing import Any
 
 from spanwise import names
@@ -39,7 +42,8 @@ class Series:
 
     Attributes:
         pending: amounts in order. Never replaced: the recording holds on to it.
-        edges: between which only the last candidate may become an exemplar; None: all may.
+        looked: whether its aggregations are known.
+        edges: between which only the last candidate may become an exemplar; None: all may, as far as known.
         sampled: the candidates, where all may: those measured within a sampled span.
         latest: the candidates between edges, by the number of the upper one. Many that wait would be many
             objects for the garbage collector to look at, again and again: a tenth of a request's cost.
@@ -48,12 +52,14 @@ class Series:
     __slots__ = (
         "_aggregations",
         "_attributes",
+        "_began",
         "_consumer",
         "_instrument",
         "_storages",
         "_under_way",
         "edges",
         "latest",
+        "looked",
         "pending",
         "sampled",
     )
@@ -62,34 +68,43 @@ class Series:
         self._consumer = consumer
         self._instrument = instrument
         self._attributes = attributes
+        self._began = time_ns()
         self._storages: object = None
         self._aggregations: tuple[Any, ...] = ()
         # Amounts that were taken, and the aggregations that have yet to get them.
         self._under_way: tuple[list[Any], list[list[Any]]] | None = None
         self.pending: list[float] = []
+        self.looked = False
         self.edges: tuple[float, ...] | None = None
         self.sampled: deque[Candidate] = deque()
         self.latest: dict[int, Candidate] = {}
-        self.look()  # a point's time begins with its first measurement
 
-    def fold(self, refused: Refused, *, signed: bool) -> None:
+    def fold(self, refused: Refused, *, signed: bool, wait: bool) -> bool:
         """Adds what waits to the aggregations of all readers. One thread at a time.
 
         Args:
             refused: gets the amounts that cannot be used.
             signed: whether negative amounts are allowed.
+            wait: whether to wait for the SDK's locks. They are not reentrant: who measures may do so in a
+                finalizer, on top of a collection that holds them.
+
+        Returns:
+            Whether it was done, or there was nothing to do.
         """
+        if not wait and self._is_busy():
+            return False
         if self._under_way is not None:  # an exception that came from outside ended the last fold
             self._add(refused, signed=signed)
         count = len(self.pending)
         if not count:
-            return
+            return True
         aggregations = self.look()
         pending, left = self.pending, [[each, 0] for each in aggregations]
         # One step, as exceptions from outside come at calls. What is appended meanwhile stays.
         self._under_way = pending[:count], left
         del pending[:count]
         self._add(refused, signed=signed)
+        return True
 
     def _add(self, refused: Refused, *, signed: bool) -> None:
         amounts, left = self._under_way  # type: ignore[misc]
@@ -123,6 +138,11 @@ class Series:
                     del left[-1]
         self._under_way = None
 
+    def _is_busy(self) -> bool:
+        if self._storages is not sdk_shape.storages(self._consumer):
+            return sdk_shape.is_taken(self._consumer, self._instrument)
+        return sdk_shape.are_taken(self._aggregations)
+
     def candidates(self) -> list[Candidate]:
         """Takes what may become an exemplar."""
         latest, self.latest = self.latest, {}
@@ -134,15 +154,30 @@ class Series:
         storages = sdk_shape.storages(self._consumer)
         if self._storages is not storages:
             try:
-                found = sdk_shape.aggregations(self._consumer, self._instrument, self._attributes)
+                found = sdk_shape.aggregations(
+                    self._consumer, self._instrument, self._attributes, self._began
+                )
             except Exception as error:  # a view or a reader of the application's
-                if self._storages is None:
-                    raise
                 _logger.seldom("a reader gets nothing of %s: %s", self._instrument.name, error)
                 found = self._aggregations
             self._aggregations, self._storages = found, storages
             self.edges = sdk_shape.exemplar_edges(found)
+            self.looked = True
+            self._began = time_ns()
+            self._sort()
         return self._aggregations
+
+    def _sort(self) -> None:
+        """Leaves one candidate between two edges, now that they are known."""
+        edges, sampled = self.edges, self.sampled
+        if edges is None:
+            return
+        for candidate in [sampled.pop() for _ in range(len(sampled))]:  # the newest first
+            try:
+                if 0.0 <= candidate[0] < math.inf:
+                    self.latest.setdefault(bisect_left(edges, candidate[0]), candidate)
+            except Exception:  # whatever compares like nothing else: the fold says so
+                continue
 
 
 def offer(all_series: Iterable[Series], *, signed: bool) -> None:
@@ -189,15 +224,14 @@ class SeriesTable:
     def reset(self) -> None:
         """Forgets them all, with what waits in them."""
         self._series: dict[Any, Series] = {}
-        self._overflow: Series | None = None
+        self._overflow: dict[None, Series] = {}  # one at most: a dictionary has it made once among threads
 
     def __len__(self) -> int:
         return len(self._series)
 
     def series(self) -> list[Series]:
         """All of them, at one moment."""
-        overflow = self._overflow
-        return [*self._series.values()] if overflow is None else [*self._series.values(), overflow]
+        return [*self._series.values(), *self._overflow.values()]
 
     def find(self, attributes: Any) -> tuple[Series, Mapping[str, Any]]:
         """The series of these attributes, new or not, and the attributes as the SDK cleans them.
@@ -223,9 +257,12 @@ class SeriesTable:
         return found, cleaned
 
     def _beyond(self) -> Series:
-        found = self._overflow
-        if found is None:
-            found = self._overflow = Series(self._consumer, self._instrument, OVERFLOW)
+        found = self._overflow.get(None)
+        if found is not None:
+            return found
+        made = Series(self._consumer, self._instrument, OVERFLOW)
+        found = self._overflow.setdefault(None, made)
+        if found is made:
             _logger.warning(
                 "%s has more than %d sets of attributes: further ones are counted together, as %s. "
                 "Leave out attributes with many values, or drop them by a view",

@@ -85,7 +85,7 @@ def test_all_at_once_is_what_one_by_one_is(name: str, made: Any) -> None:
         views=provider._sdk_config.views,
     )
     instrument = other.get_meter("m").create_histogram(name)
-    (aggregation,) = sdk_shape.aggregations(other._measurement_consumer, instrument, {"k": "v"})
+    (aggregation,) = sdk_shape.aggregations(other._measurement_consumer, instrument, {"k": "v"}, 1)
     sdk_shape.add_all(aggregation, instrument, (0, 3, 7, 80), 90)
     (at_once,) = points(again)
     for point in (one_by_one, at_once):
