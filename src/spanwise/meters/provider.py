@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.util.types import Attributes
 
 from spanwise.log import Log
-from spanwise.meters import sdk_shape
+from spanwise.meters import sdk_reservoirs, sdk_shape
 from spanwise.meters.observed import guarded, limit_sets
 from spanwise.meters.recording import Recording
 
@@ -53,7 +53,7 @@ class MeterProvider(SdkMeterProvider):
 
     def _quicken(self, instrument: Any, method: str) -> None:
         """Has an instrument's method record the quick way."""
-        exemplars = sdk_shape.takes_exemplars(self)
+        exemplars = sdk_reservoirs.takes_exemplars(self)
         if exemplars is None or method in vars(instrument):
             return
         recording = Recording(instrument, method, self._measurement_consumer, exemplars=exemplars)

@@ -7,46 +7,36 @@ can tell at import (`SHAPE_HOLDS`), instruments are left as the SDK makes them.
 
 from __future__ import annotations
 
-import random
 import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from time import time_ns
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.metrics import (
-    AlignedHistogramBucketExemplarReservoir,
-    AlwaysOffExemplarFilter,
-    MeterProvider,
-    SimpleFixedSizeExemplarReservoir,
-    TraceBasedExemplarFilter,
-)
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import DefaultAggregation
-from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
+from opentelemetry.trace import SpanContext
 
+from spanwise.meters import sdk_reservoirs
 from spanwise.meters.amounts import PLAIN
 
 __all__ = [
     "SHAPE_HOLDS",
     "TESTED_SDK",
-    "Candidate",
     "add_all",
     "add_next",
     "aggregations",
     "are_taken",
     "call_last",
-    "exemplar_edges",
     "forget_others",
     "identity",
     "is_taken",
     "kept_keys",
-    "offer",
     "renew_locks",
     "storages",
-    "takes_exemplars",
 ]
 
 TESTED_SDK: Final = "1.45"
@@ -66,24 +56,6 @@ try:
     _found = True
 except ImportError:
     _found = False
-
-
-Candidate: TypeAlias = tuple[float, int, SpanContext, Mapping[str, Any]]
-"""A measurement that may become an exemplar: its amount, nanoseconds since 1970, the current span, and the
-attributes as they were given (a view may leave fewer on the point). A plain tuple: a named one costs eight
-times as much to make."""
-
-
-def takes_exemplars(provider: MeterProvider) -> bool | None:
-    """Whether measurements within sampled spans may become exemplars.
-
-    Returns:
-        None for a filter of somebody else's, which has to be asked about each measurement.
-    """
-    kind = type(provider._sdk_config.exemplar_filter)
-    if kind is TraceBasedExemplarFilter:
-        return True
-    return False if kind is AlwaysOffExemplarFilter else None
 
 
 def identity(attributes: Mapping[str, Any]) -> Any:
@@ -274,39 +246,6 @@ def add_next(left: list[list[Any]], instrument: Any, amounts: Sequence[float], t
         del left[-1]
 
 
-def exemplar_edges(aggregations: Sequence[Any]) -> tuple[float, ...] | None:
-    """Edges between which one candidate is enough, the last one; None where all are to be offered.
-
-    Args:
-        aggregations: of one set of attributes: each may have buckets of its own.
-    """
-    edges: set[float] = set()
-    for each in aggregations:
-        if type(each._reservoir) is not AlignedHistogramBucketExemplarReservoir:
-            return None
-        edges.update(each._reservoir._boundaries)
-    return tuple(sorted(edges))
-
-
-def offer(aggregation: Any, candidates: Sequence[Candidate]) -> None:
-    """Offers candidates to the aggregation's reservoir.
-
-    Of those that the SDK's own reservoirs would replace by one another, only one is offered: an offer costs
-    ten times what keeping the candidate did. A reservoir of somebody else's gets them all.
-    """
-    reservoir = aggregation._reservoir
-    kind = type(reservoir)
-    chosen: Sequence[Candidate] = candidates
-    if kind is AlignedHistogramBucketExemplarReservoir:
-        # It keeps the last one of each bucket.
-        bounds = reservoir._boundaries
-        chosen = list({bisect_left(bounds, each[0]): each for each in candidates}.values())
-    elif kind is SimpleFixedSizeExemplarReservoir:
-        chosen = random.sample(candidates, min(reservoir._size, len(candidates)))
-    for amount, time, span, attributes in chosen:
-        reservoir.offer(amount, time, attributes, set_span_in_context(NonRecordingSpan(span), Context()))
-
-
 def _shape_holds() -> bool:
     """Whether a measurement still ends up where `aggregations` and `add_all` look for it."""
     if not _found:
@@ -318,7 +257,7 @@ def _shape_holds() -> bool:
         provider = MeterProvider([InMemoryMetricReader()], Resource({}), shutdown_on_exit=False)
         meter = provider.get_meter("spanwise.check")
         consumer: Any = provider._measurement_consumer
-        takes_exemplars(provider)
+        sdk_reservoirs.takes_exemplars(provider)
         for instrument, call in (
             (meter.create_counter("c"), "add"),
             (meter.create_histogram("h"), "record"),
@@ -327,8 +266,8 @@ def _shape_holds() -> bool:
             getattr(instrument, call)(1, {"k": "v"})
             (found,) = aggregations(consumer, instrument, {"k": "v"}, 1)
             add_all(found, instrument, (2,), 2)
-            offer(found, ((2, 1, SpanContext(1, 2, False), {}),))
-            exemplar_edges((found,))
+            sdk_reservoirs.offer(found, ((2, 1, SpanContext(1, 2, False), {}),))
+            sdk_reservoirs.exemplar_edges((found,))
             if kept_keys(consumer, instrument) is not None:
                 return False
         return True

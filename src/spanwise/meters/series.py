@@ -12,10 +12,10 @@ from typing import Any
 
 from spanwise import names
 from spanwise.log import Log
-from spanwise.meters import sdk_shape
+from spanwise.meters import sdk_reservoirs, sdk_shape
 from spanwise.meters.amounts import PLAIN, Refused, amount_of, checked
 from spanwise.meters.attributes import attributes_of
-from spanwise.meters.sdk_shape import Candidate
+from spanwise.meters.sdk_reservoirs import Candidate
 
 __all__ = ["MOST_SETS", "OVERFLOW", "Series", "SeriesTable", "offer"]
 
@@ -161,7 +161,7 @@ class Series:
                 _logger.seldom("a reader gets nothing of %s: %s", self._instrument.name, error)
                 found = self._aggregations
             self._aggregations, self._storages = found, storages
-            self.edges = sdk_shape.exemplar_edges(found)
+            self.edges = sdk_reservoirs.exemplar_edges(found)
             self.looked = True
             self._began = time_ns()
             self._sort()
@@ -193,7 +193,7 @@ def offer(all_series: Iterable[Series], *, signed: bool) -> None:
                 by_aggregation.setdefault(id(aggregation), (aggregation, []))[1].extend(candidates)
     for aggregation, found in by_aggregation.values():
         try:
-            sdk_shape.offer(aggregation, sorted(found, key=itemgetter(1)))
+            sdk_reservoirs.offer(aggregation, sorted(found, key=itemgetter(1)))
         except Exception as error:  # a reservoir of the application's
             _logger.seldom("exemplars could not be offered: %s: %s", type(error).__name__, error)
 

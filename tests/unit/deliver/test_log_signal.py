@@ -121,7 +121,7 @@ class Nothing(LogRecordProcessor):
 )
 def test_what_the_sdk_takes_arrives(fields: dict[str, str], as_record: bool) -> None:
     queue = Queue(Account("logs"), encode_logs, capacity=9, batch=9)
-    channel = Channel(queue, None, address="", delay=60, wake=lambda: None)  # type: ignore[arg-type]
+    channel = Channel(queue, None, address="", delay=60)  # type: ignore[arg-type]
     came = []
     for processor in (Nothing(), LogDelivery(channel, lambda _: True)):
         side = Side(processor)
@@ -146,7 +146,7 @@ def test_what_the_sdk_takes_arrives(fields: dict[str, str], as_record: bool) -> 
 @pytest.mark.parametrize("what", ANYTHING)
 def test_what_is_no_record_raises_what_the_sdk_raises(what: str) -> None:
     queue = Queue(Account("logs"), encode_logs, capacity=9, batch=9)
-    channel = Channel(queue, None, address="", delay=60, wake=lambda: None)  # type: ignore[arg-type]
+    channel = Channel(queue, None, address="", delay=60)  # type: ignore[arg-type]
     stock, ours = Side(Nothing()), Side(LogDelivery(channel, lambda _: True))
     for call in (
         lambda side: side.call(side.provider.get_logger("l").emit, ANYTHING[what]()),
@@ -171,7 +171,6 @@ def test_any_time_out_of_a_flush_is_one(what: str) -> None:
         None,  # type: ignore[arg-type]
         address="",
         delay=60,
-        wake=lambda: None,
     )
     assert LogDelivery(channel, flush).force_flush(ANYTHING[what]())
     assert 0 <= asked[0] <= 86_400

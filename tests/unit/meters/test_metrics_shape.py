@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
-from spanwise.meters import sdk_shape
+from spanwise.meters import sdk_reservoirs, sdk_shape
 
 
 def test_installed_sdk_is_of_the_series_this_was_written_for() -> None:
@@ -111,7 +111,7 @@ import opentelemetry.sdk.metrics._internal.aggregation as inside
 inside._SumAggregation = type("Other", (inside._SumAggregation,), {})  # what is made is of another class
 import opentelemetry.sdk.metrics._internal.measurement as measurement
 del measurement.Measurement
-from spanwise.meters import sdk_shape
+from spanwise.meters import sdk_reservoirs, sdk_shape
 assert not sdk_shape.SHAPE_HOLDS
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from spanwise.meters.provider import MeterProvider
@@ -128,7 +128,9 @@ counter.add(1)
 )
 def test_exemplar_filters(variable: str, taken: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", variable)
-    assert sdk_shape.takes_exemplars(sdk.MeterProvider((), Resource({}), shutdown_on_exit=False)) is taken
+    assert (
+        sdk_reservoirs.takes_exemplars(sdk.MeterProvider((), Resource({}), shutdown_on_exit=False)) is taken
+    )
 
 
 @pytest.mark.parametrize(
