@@ -28,6 +28,7 @@ from spanwise.meters import standard
 from spanwise.meters.provider import MeterProvider
 from spanwise.settings import Settings
 from spanwise.spans.provider import TracerProvider
+from spanwise.values import without_secrets
 
 __all__ = ["exporter_names", "start_logs", "start_metrics", "start_traces"]
 
@@ -167,7 +168,9 @@ def _others(launched: Launch, pipeline: Pipeline, signal: str) -> list[Any]:
             if not own:
                 told = pipeline.unusable.get(signal)
                 by = " (gRPC)" if exporter.protocol == "grpc" else ""
-                where = f"{destination(exporter, signal).url}{by}" if told is None else f"NOT sent: {told}"
+                where = f"NOT sent: {told}"
+                if told is None:
+                    where = f"{without_secrets(destination(exporter, signal).url)}{by}"
                 launched.destinations.append(f"{signal}: {where}")
             own = True
             continue

@@ -10,7 +10,7 @@ from typing import Any
 
 from spanwise.deliver.answer import Answer, Fate, Sender
 from spanwise.deliver.partial import rejected
-from spanwise.deliver.reports import Reports
+from spanwise.deliver.reports import Outages, Reports
 from spanwise.deliver.request import Request
 from spanwise.deliver.retry import Backoff
 from spanwise.deliver.source import WHAT, Source, nobody
@@ -46,6 +46,7 @@ class Channel:
         sender: the destination.
         address: the destination as a warning names it.
         delay: longest wait of an item for its request, in seconds.
+        outages: shared by the channels to one server, which tell once that it is away.
         clock: seconds, never set.
     """
 
@@ -56,6 +57,7 @@ class Channel:
         *,
         address: str,
         delay: float,
+        outages: Outages | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.account = source.account
@@ -66,7 +68,7 @@ class Channel:
         #: The same of a span that never was an object, with resource, scope and fields; None: only objects.
         self.offer_leaf: Callable[..., None] | None = getattr(source, "offer_leaf", None)
         self._sender = sender
-        self._reports = Reports(WHAT[source.account.signal], address)
+        self._reports = Reports(WHAT[source.account.signal], address, outages, source.account.protocol)
         self._delay = delay
         self._clock = clock
         self._wake = nobody

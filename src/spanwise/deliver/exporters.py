@@ -19,6 +19,7 @@ from spanwise.installed import entry_points
 from spanwise.log import Log
 from spanwise.settings import SIGNALS, Exporter, Settings
 from spanwise.threads import must_pass, started_task
+from spanwise.values import without_secrets
 
 __all__ = ["address", "close", "make", "own_signal", "protocol", "resolved", "usable"]
 
@@ -124,7 +125,7 @@ def address(name: str, exporter: Exporter) -> str:
     if name == "otlp":
         name = _STOCK[exporter.protocol]
     if name == "otlp_proto_grpc":
-        return f"{exporter.endpoint or 'http://localhost:4317'} (gRPC)"
+        return f"{without_secrets(exporter.endpoint) or 'http://localhost:4317'} (gRPC)"
     return f"exporter {name}"
 
 

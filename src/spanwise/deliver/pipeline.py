@@ -10,6 +10,7 @@ from spanwise.deliver.answer import Sender
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.destinations import Destination, destination, spool_label
 from spanwise.deliver.otlp_http import Client
+from spanwise.deliver.reports import Outages, server_of
 from spanwise.deliver.segment_file import spool_folder
 from spanwise.deliver.signals import MetricDelivery, MetricSampling, SpanDelivery
 from spanwise.deliver.source import Queue, Source
@@ -61,6 +62,7 @@ class Pipeline:
         self._exit_timeout = settings.exit_timeout / 1000
         # In this order they are emptied at exit: the metrics, last, tell what became of the others.
         order = [signal for signal in ("traces", "logs", "metrics") if signal in signals]
+        self._outages: dict[str, Outages] = {}  # by server
         self.channels: dict[str, Channel] = {}
         self.unusable: dict[str, str] = {}
         for signal in order:
@@ -163,7 +165,8 @@ class Pipeline:
             sender = GrpcClient(to, signal)
         else:
             sender = Client(to)
-        return Channel(source, sender, address=to.url, delay=delay / 1000)
+        outages = self._outages.setdefault(server_of(to.url), Outages())
+        return Channel(source, sender, address=to.url, delay=delay / 1000, outages=outages)
 
 
 def _source(settings: Settings, signal: str, to: Destination) -> tuple[Source, int]:

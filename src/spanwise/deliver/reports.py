@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
-from spanwise.log import Log
+from _thread import allocate_lock
+from urllib.parse import urlsplit
 
-__all__ = ["Reports"]
+from spanwise.log import Log
+from spanwise.values import without_secrets
+
+__all__ = ["Outages", "Reports", "server_of"]
 
 _logger = Log("spanwise.deliver")
+
+
+_CONSOLE_PORT = 4318
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+def server_of(address: str) -> str:
+    """Scheme, host and port of an address, as a warning names it: the same for all signals, and no secret."""
+    scheme, separator, rest = without_secrets(address).partition("://")
+    return f"{scheme}{separator}{rest.partition('/')[0]}"
+
+
+class Outages:
+    """Which signals cannot be delivered to a server: one line tells it of all that fail for one reason."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """None is away. In a forked child, too, where another thread may have held the lock."""
+        self._lock = allocate_lock()
+        self._away: dict[str, tuple[str, bool]] = {}  # by signal: why, and whether that was told
+
+    def begins(self, what: str, reason: str) -> bool:
+        """A signal cannot be delivered, still or again; tells whether that is to be told."""
+        with self._lock:
+            _, told = self._away.get(what, (reason, False))
+            by_another = any(each == (reason, True) for signal, each in self._away.items() if signal != what)
+            self._away[what] = (reason, told or not by_another)
+            return not told and not by_another
+
+    def ends(self, what: str) -> bool:
+        """A signal is delivered; tells whether it was told that it was not."""
+        with self._lock:
+            return self._away.pop(what, ("", False))[1]
 
 
 class Reports:
@@ -15,36 +54,42 @@ class Reports:
 
     Args:
         what: its items, in the plural.
-        address: the destination as a warning names it.
+        address: the destination.
+        outages: shared with the other signals that go to the same server.
+        protocol: ``http`` or ``grpc``.
     """
 
-    def __init__(self, what: str, address: str) -> None:
+    def __init__(
+        self, what: str, address: str, outages: Outages | None = None, protocol: str = "http"
+    ) -> None:
+        self._protocol = protocol
         self._what = what
-        self._address = address
+        self._server = server_of(address)
+        self._address = without_secrets(address)
+        self._outages = outages or Outages()
         self.reset()
 
     def reset(self) -> None:
         """Nothing was told yet."""
-        self._away = False
+        self._outages.reset()
         self._reasons: set[str] = set()
 
     def away(self, reason: str) -> None:
         """Nothing can be delivered now."""
-        if not self._away:
-            self._away = True
+        if self._outages.begins(self._what, reason):
             _logger.warning(
-                "%s cannot be delivered to %s (%s). They wait and are tried again. "
-                "Check the destination, or set OTEL_EXPORTER_OTLP_ENDPOINT",
+                "%s cannot be delivered to %s (%s). They wait, as all that goes there, and are tried again. "
+                "Check the destination, or set OTEL_EXPORTER_OTLP_ENDPOINT%s",
                 self._what,
-                self._address,
+                self._server,
                 reason,
+                _console(self._server, self._protocol),
             )
 
     def delivered(self) -> None:
         """The destination took something."""
-        if self._away:
-            self._away = False
-            _logger.warning("%s are delivered to %s again", self._what, self._address)
+        if self._outages.ends(self._what):
+            _logger.warning("%s are delivered to %s again", self._what, self._server)
 
     def gave_up(self, lost: int, attempts: int, reason: str) -> None:
         """A request failed too often."""
@@ -83,3 +128,16 @@ class Reports:
         known = reason in self._reasons
         self._reasons.add(reason)
         return not known
+
+
+def _console(server: str, protocol: str) -> str:
+    """What can be started on this machine to receive what goes to it; empty for a server elsewhere."""
+    parts = urlsplit(server)
+    if parts.hostname not in _THIS_MACHINE:
+        return ""
+    if protocol != "http":
+        return (
+            ". To receive it here, run spanwise console; it takes OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+        )
+    port = f" --port {parts.port}" if parts.port not in (None, _CONSOLE_PORT) else ""
+    return f". To receive it here, run: spanwise console{port}"
