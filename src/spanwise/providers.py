@@ -113,7 +113,13 @@ def start_metrics(launched: Launch, pipeline: Pipeline, described: Resource) -> 
         selfmetrics.observe(provider.get_meter(names.SCOPE_DELIVERY), tuple(pipeline.channels.values()))
     of_process = bool(readers) and launched.settings.process_meters
     collect = None if sampling is None else sampling.sample
-    launched.sampler = standard.sampler(provider, collect, launched.history, of_process=of_process)
+    own = pipeline.metric_reader
+    if own is not None:
+        own.measured = lambda: provider.measured
+    wanted = (lambda: not own.idle) if own is not None and readers == [own] else (lambda: True)
+    launched.sampler = standard.sampler(
+        provider, collect, launched.history, of_process=of_process, wanted=wanted
+    )
     if launched.sampler is not None:
         service = str(described.attributes.get(names.SERVICE_NAME, ""))
         launched.firing = attach(launched.sampler, launched.rules, provider, service)

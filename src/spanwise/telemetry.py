@@ -68,7 +68,10 @@ class Telemetry:
         return True
 
     def _make(self) -> None:
-        from spanwise import limits, providers, resource
+        from spanwise import resource
+
+        resource.import_sdk()
+        from spanwise import limits, providers
         from spanwise.deliver import exporters
         from spanwise.deliver.pipeline import Pipeline
 

@@ -178,6 +178,7 @@ class MetricDelivery(MetricSampling):
 
     Attributes:
         standing_by: whether nothing is reported, since the process only supervises another.
+        measured: tells whether there is a meter that is not about the process.
     """
 
     def __init__(
@@ -203,6 +204,12 @@ class MetricDelivery(MetricSampling):
         self._began = 0.0
         self._exemplars = Exemplars()
         self.standing_by = False
+        self.measured: Callable[[], bool] = lambda: True
+
+    @property
+    def idle(self) -> bool:
+        """Whether a collection could not but be silent: it need not be made."""
+        return not (self._reporting or self._active() or self.measured())
 
     def sample(self) -> MetricsData | None:
         """The same; the exemplars that it took go out with the next delivery."""
@@ -217,6 +224,8 @@ class MetricDelivery(MetricSampling):
         Callbacks are the application's: one may wait for a network, or for ever, and spans and log records
         must not wait with it. What it collects in the end is delivered then.
         """
+        if self.idle:
+            return
         collecting = self._collecting
         if collecting is not None and collecting.is_alive():
             _logger.seldom(

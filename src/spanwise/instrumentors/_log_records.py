@@ -24,7 +24,6 @@ from spanwise.context import SPAN_KEY, get_context
 from spanwise.encode.attributes import UNENCODABLE
 from spanwise.encode.plain import plain_attributes, readable
 from spanwise.log import Log
-from spanwise.privacy.exceptions import redacted
 
 __all__ = ["CORRELATION_FIELDS", "RecordExport"]
 
@@ -267,7 +266,7 @@ def _of_exception(record: Any) -> Sequence[tuple[str, Any]]:
     if kind is not None:
         told.append((names.EXCEPTION_TYPE, getattr(kind, "__name__", None) or readable(kind)))
     try:
-        safe = redacted(error) if isinstance(error, BaseException) else None
+        safe = _redacted(error) if isinstance(error, BaseException) else None
         if safe is not None:
             told.append((names.EXCEPTION_MESSAGE, safe.message))
             told.append((names.EXCEPTION_STACKTRACE, safe.stacktrace))
@@ -288,3 +287,9 @@ def _stacktrace(kind: Any, error: Any, trace: Any) -> str:
         return "".join(traceback.format_exception(kind, error, trace))
     except Exception:
         return UNENCODABLE
+
+
+def _redacted(error: BaseException) -> Any:
+    from spanwise.privacy.exceptions import redacted  # most processes that start see no exception
+
+    return redacted(error)

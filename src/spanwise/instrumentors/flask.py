@@ -49,8 +49,6 @@ class FlaskInstrumentor(Instrumentor):
     def _instrument(self, **options: Any) -> None:
         self._patches = Patches()
         self._observing = observing = _Observing(options)
-        if not pending.waits():
-            observing.begin()
 
         def attach(flask: Any) -> None:
             # The hook stays after uninstrument(), so it asks whether it is still wanted.

@@ -10,6 +10,7 @@ from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.util.types import Attributes
 
+from spanwise import names
 from spanwise.log import Log
 from spanwise.meters import sdk_reservoirs, sdk_shape
 from spanwise.meters.observed import guarded, limit_sets
@@ -32,6 +33,8 @@ class MeterProvider(SdkMeterProvider):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # First: readers make instruments of their own while the provider is made.
         self._recordings: list[Recording] = []
+        #: Whether a meter was asked for that is not about the process itself.
+        self.measured = False
         super().__init__(*args, **kwargs)
         # A reader's collection asks the observable instruments first. This one observes nothing: it has all
         # that waits added up, for any reader. As the last, since what others' callbacks add counts too.
@@ -45,6 +48,8 @@ class MeterProvider(SdkMeterProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> Meter:
+        if name not in names.SCOPES_OF_THE_PROCESS:
+            self.measured = True
         meter: Any = super().get_meter(name, version, schema_url, attributes)
         if sdk_shape.SHAPE_HOLDS and type(meter) is sdk.Meter:
             _Meter.of(meter, self)

@@ -28,6 +28,7 @@ class Sampler:
         interval: seconds from one sample to the next.
         history: takes the samples.
         prepare: called once, soon after the start or, if that comes before, at the end.
+        wanted: whether it is, at the end.
         clock: seconds; never set.
 
     Attributes:
@@ -42,12 +43,14 @@ class Sampler:
         history: History,
         prepare: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.history = history
         self.interval = interval
         self._collect = collect
         self._prepare = prepare
         self._clock = clock
+        self._wanted = wanted
         self._listeners: list[Callable[[float], None]] = []
         self._beginnings: list[Callable[[], None]] = []
         self._failed = False
@@ -73,7 +76,8 @@ class Sampler:
         """Takes no more samples; what was to be prepared is, so that the last collection has it."""
         self._ended = True
         self._wakeup.set()
-        self._prepare_once()
+        if self._wanted():
+            self._prepare_once()
 
     def listen(self, listener: Callable[[float], None], beginning: Callable[[], None] | None = None) -> None:
         """Has a function called after each sample, on this thread, with the sample's time.
@@ -113,7 +117,8 @@ class Sampler:
         with suppressed():
             began = self._clock()
             self._wakeup.wait(min(_AFTER_START, self.interval))
-            self._prepare_once()
+            if not self._ended:
+                self._prepare_once()
             if not self._ended and not self._begun:
                 self._begun = True
                 for beginning in list(self._beginnings):

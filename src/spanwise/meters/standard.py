@@ -41,7 +41,12 @@ def observe(provider: MeterProvider) -> None:
 
 
 def sampler(
-    provider: MeterProvider, collect: Callable[[], Any] | None, kept: Mapping[str, int], *, of_process: bool
+    provider: MeterProvider,
+    collect: Callable[[], Any] | None,
+    kept: Mapping[str, int],
+    *,
+    of_process: bool,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Sampler | None:
     """What samples the metrics into a history, and makes the meters of :func:`observe` after the start.
 
@@ -50,10 +55,12 @@ def sampler(
         collect: as for :class:`Sampler`; None where no history is wanted. Then the meters are made now.
         kept: ``interval`` in nanoseconds and ``samples``, as the thresholds have them.
         of_process: whether those meters are made at all.
+        wanted: asked at the end of a process that had not made them yet: whether they are collected then.
     """
     if collect is None:
         if of_process:
             observe(provider)
         return None
     prepare = (lambda: observe(provider)) if of_process else None
-    return Sampler(collect, kept["interval"] / 1e9, History(kept["samples"], WATCHED), prepare)
+    history = History(kept["samples"], WATCHED)
+    return Sampler(collect, kept["interval"] / 1e9, history, prepare, wanted=wanted)

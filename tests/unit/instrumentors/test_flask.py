@@ -591,7 +591,7 @@ def test_a_broken_tracer_costs_the_telemetry_alone(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("planted")
 
-    observation: Any = FlaskInstrumentor()._observing.observation
+    observation: Any = FlaskInstrumentor()._observing.begin()
     monkeypatch.setattr(observation.calls.tracer, "start_span", broken)
     for _ in range(2):
         assert client.get("/item/1").status_code == 200
