@@ -28,7 +28,7 @@ from spanwise.context import suppressed
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.exemplars import Exemplars
 from spanwise.log import Log
-from spanwise.threads import Thread, started_task
+from spanwise.threads import Thread, must_pass, started_task
 
 __all__ = ["MetricDelivery", "MetricSampling", "SpanDelivery", "seconds"]
 
@@ -245,7 +245,9 @@ class MetricDelivery(MetricSampling):
         with suppressed():
             try:
                 self.collect()
-            except Exception as error:
+            except BaseException as error:
+                if must_pass(error):
+                    raise
                 _logger.seldom("metrics could not be collected: %s: %s", type(error).__name__, error)
 
     def _is_collecting(self) -> bool:

@@ -17,6 +17,7 @@ from spanwise.meters import sdk_shape
 from spanwise.meters.amounts import Refused, amount_of
 from spanwise.meters.attributes import attributes_of
 from spanwise.meters.series import MOST_SETS, OVERFLOW
+from spanwise.threads import must_pass
 
 __all__ = ["guarded", "limit_sets"]
 
@@ -57,7 +58,17 @@ class _Guarded:
             self._ask = callback.send
 
     def observe(self, options: Any) -> Iterator[Observation]:
-        """What the callback observes, as far as it can be used."""
+        """What the callback observes, as far as it can be used. What would end a thread ends none of ours."""
+        try:
+            yield from self._observed(options)
+        except (Exception, GeneratorExit):
+            raise  # the SDK tells of it; or nobody wants more
+        except BaseException as error:
+            if must_pass(error):
+                raise
+            _logger.seldom("a callback of %s raised %s: %s", self._name, type(error).__name__, error)
+
+    def _observed(self, options: Any) -> Iterator[Observation]:
         try:
             answer = self._ask(options)
         except StopIteration:  # a generator that has ended

@@ -40,6 +40,7 @@ class MeterProvider(SdkMeterProvider):
         # that waits added up, for any reader. As the last, since what others' callbacks add counts too.
         if sdk_shape.SHAPE_HOLDS:
             sdk_shape.call_last(self._measurement_consumer, _Folding(self._recordings))
+            sdk_shape.register_at_once(self._measurement_consumer)
 
     def get_meter(
         self,

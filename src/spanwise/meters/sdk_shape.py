@@ -35,6 +35,7 @@ __all__ = [
     "identity",
     "is_taken",
     "kept_keys",
+    "register_at_once",
     "renew_locks",
     "storages",
 ]
@@ -167,6 +168,18 @@ class _WithLast(list[Any]):
 def call_last(consumer: Any, instrument: Any) -> None:
     """Has ``instrument.callback`` called at each collection after those of all observable instruments."""
     consumer._async_instruments = _WithLast(consumer._async_instruments, instrument)
+
+
+def register_at_once(consumer: Any) -> None:
+    """Has observable instruments registered without the lock that a collection holds.
+
+    A callback that hangs holds it for good, and whoever makes an observable instrument, the application or an
+    instrumentor of ours, would wait with it. Adding to the list takes no lock: a collection that is under way
+    goes over it by index.
+    """
+    consumer.register_asynchronous_instrument = lambda instrument: consumer._async_instruments.append(
+        instrument
+    )
 
 
 def renew_locks(provider: MeterProvider) -> None:

@@ -117,10 +117,41 @@ def test_what_a_callback_raises_ends_no_delivery(error: BaseException, delivery:
         raise error
 
     delivery.meter.create_observable_gauge("g", [fail])
+    delivery.meter.create_counter("c").add(1)
     for number in range(1, 3):
         delivery.logs.offer("record")
         assert delivery.worker.flush(60)
         assert (len(raised), delivery.logs.account.delivered) == (number, number)
+        assert delivery.metrics.account.delivered == number, "all other metrics are delivered"
+
+
+def test_an_observable_instrument_can_be_made_while_a_callback_hangs(delivery: Delivery) -> None:
+    """In the application, or by an instrumentor on its thread, or at the exit: it would wait for ever."""
+    entered, on, made = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(_: CallbackOptions) -> list[Observation]:
+        entered.set()
+        on.wait(120)
+        return [Observation(1)]
+
+    asked: list[int] = []
+
+    def ask(_: CallbackOptions) -> list[Observation]:
+        asked.append(1)
+        return [Observation(1)]
+
+    delivery.meter.create_observable_gauge("g", [hang])
+    delivery.worker.flush(0.1)
+    assert entered.wait(60)
+
+    def make() -> None:
+        delivery.meter.create_observable_gauge("another", [ask])
+        made.set()
+
+    threading.Thread(target=make, daemon=True).start()
+    assert made.wait(60)
+    on.set()
+    until(lambda: bool(delivery.worker.flush(60) and asked))
 
 
 @pytest.mark.parametrize("timeout", [math.inf, -math.inf, math.nan, "x", None, 10**400, -5, [], True])
