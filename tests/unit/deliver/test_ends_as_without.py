@@ -168,8 +168,8 @@ def answered(port: int) -> bytes:
 # Everything that a program may hang on its end, each telling of itself. Its workers wait for standard input:
 # a test sees whether the program waits for them.
 ENDING = """
-import atexit, concurrent.futures, signal, sys, threading, time, weakref
-def say(what): print(what, flush=True)
+import atexit, concurrent.futures, os, signal, sys, threading, time, weakref
+def say(what): os.write(1, f"{what}\\n".encode())  # in one piece, whoever else does
 def worker(name, go_on):
     go_on.wait()
     say(f"{name} ends")
@@ -195,9 +195,9 @@ daemon.start()
 atexit.register(say, "atexit, registered last")
 say(sorted(each.name for each in threading.enumerate()))
 say(signal.getsignal(signal.SIGTERM) is handler)
-say("ready")
 try:
-    signal.pause()
+    say("ready")
+    while True: time.sleep(0.01)  # not pause(): the signal may come just before it
 except SystemExit:
     say("unwinds")
     raise
