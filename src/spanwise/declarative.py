@@ -5,17 +5,21 @@ https://opentelemetry.io/docs/specs/otel/configuration/#declarative-configuratio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.propagators import textmap
 
+from spanwise import values
 from spanwise.errors import ConfigurationError, MissingExtraError
+from spanwise.log import Log
 
 __all__ = ["Declared", "apply"]
+
+_logger = Log("spanwise")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def apply(path: str) -> Declared:
         raise MissingExtraError("config-file", "OTEL_CONFIG_FILE") from None
     try:
         configuration = load_config_file(path)
+        for problem in _without_bad_headers(configuration):
+            _logger.warning("%s (OTEL_CONFIG_FILE=%s). It is left out", problem, path)
         python = getattr(configuration.instrumentation_development, "python", None) or {}
         options = {name: dict(given or {}) for name, given in python.items()}
         denied = tuple(name for name, given in options.items() if not given.pop("enabled", True))
@@ -88,3 +94,52 @@ def apply(path: str) -> Declared:
             fix="Correct the file, or unset the variable",
         ) from error
     return Declared(bool(configuration.disabled), denied, options)
+
+
+def _without_bad_headers(node: Any) -> Iterator[str]:
+    """Takes the headers out of a configuration that no request can carry, and says which they are.
+
+    The exporters would fail on each request for one of them.
+    """
+    if isinstance(node, list):
+        for each in node:
+            yield from _without_bad_headers(each)
+    if not is_dataclass(node):
+        return
+    for name in (each.name for each in fields(node)):
+        value = getattr(node, name)
+        kept: Any
+        if name == "headers" and isinstance(value, list):
+            pairs = [_pair(each) for each in value]
+            kept = [each for each, pair in zip(value, pairs, strict=True) if not _problem([pair])]
+        elif name == "headers_list" and isinstance(value, str):
+            # Not percent-encoded, unlike the variable.
+            parts = values.names(value)
+            pairs = [_split(part) for part in parts]
+            kept = ",".join(part for part, pair in zip(parts, pairs, strict=True) if not _problem([pair]))
+        else:
+            yield from _without_bad_headers(value)
+            continue
+        problem = _problem(pairs)
+        if problem:
+            setattr(node, name, kept or None)
+            yield problem
+
+
+def _pair(header: Any) -> tuple[object, object]:
+    if isinstance(header, dict):
+        return header.get("name"), header.get("value") or ""
+    return header.name, header.value or ""
+
+
+def _split(part: str) -> tuple[str, str | None]:
+    key, separator, value = part.partition("=")
+    return key.strip(), value.strip() if separator else None
+
+
+def _problem(pairs: list[tuple[Any, Any]]) -> str:
+    try:
+        values.headers(pairs)
+    except ValueError as error:
+        return str(error)
+    return ""

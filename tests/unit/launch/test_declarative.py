@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from spanwise import declarative
+
 CODE = """
 import spanwise
 spanwise.configure()
@@ -53,6 +55,29 @@ def test_a_broken_file_costs_one_error(text: str, tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["[]", "the application runs"]
     assert done.stderr.count("no telemetry") == 1
     assert "OTEL_CONFIG_FILE=otel.yaml" in done.stderr
+
+
+def test_a_header_that_no_request_can_carry_is_left_out() -> None:
+    from opentelemetry.configuration.models import NameStringValuePair, OtlpHttpExporter, SimpleSpanProcessor
+
+    exporter = OtlpHttpExporter(
+        headers=[
+            NameStringValuePair("a", "1"),
+            NameStringValuePair("b c", "s3cret"),
+            NameStringValuePair("d", "s3\n"),
+        ],
+        headers_list="e=1%0a,f =s3cret,g h=s3cret",
+    )
+    tree = SimpleSpanProcessor(exporter=exporter)  # type: ignore[arg-type]
+    problems = list(declarative._without_bad_headers([tree]))
+    assert len(problems) == 2
+    assert "pair 2 ('b c'" in problems[0]
+    assert "pair 3 ('d'" in problems[0]
+    assert "pair 3 ('g h'" in problems[1]
+    assert "s3" not in "".join(problems)
+    assert exporter.headers == [NameStringValuePair("a", "1")]
+    assert exporter.headers_list == "e=1%0a,f =s3cret"
+    assert list(declarative._without_bad_headers([tree])) == []
 
 
 def test_a_file_without_propagators_hands_out_a_context(tmp_path: Path) -> None:
