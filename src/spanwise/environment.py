@@ -165,7 +165,7 @@ def mend(environ: Environ = os.environ) -> list[str]:
     problems += _sampled(environ)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         path = environ.get(name)
-        if path and not os.access(path, os.R_OK):
+        if path and values.unreadable(path):
             problems.append(
                 f"{_shown(path)} cannot be used ({name}): there is no such file that can be read."
                 " The system's authorities are trusted"

@@ -223,7 +223,7 @@ def _exporter(reader: _Reader, signal: str, general: Mapping[str, _Found]) -> Ex
     for name in ("certificate", "client_certificate", *([] if lone else ["client_key"])):
         path = getattr(made, name)
         # Where it is used, the delivery finds out, and says what it costs.
-        if path and not made.encrypted and not os.access(path, os.R_OK):
+        if path and not made.encrypted and values.unreadable(path):
             reader.note(
                 f"{_shown(name, path)} cannot be read ({made.place(name)}). It is of no use: the destination"
                 " is not spoken to over TLS"

@@ -6,6 +6,7 @@ shows the text itself: it may be secret.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ __all__ = [
     "one_of",
     "pairs",
     "specified_boolean",
+    "unreadable",
     "whole",
     "without_secrets",
 ]
@@ -174,3 +176,14 @@ def without_secrets(url: str) -> str:
     host, slash, path = (rest if slashes else url).partition("/")
     start = f"{scheme}{slashes}" if slashes else ""
     return f"{start}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+
+
+def unreadable(path: str) -> str:
+    """Why a file, or a folder, cannot be read; empty where it can. Not opened: a pipe would make us wait."""
+    try:
+        os.stat(path)
+        return "" if os.access(path, os.R_OK) else "Permission denied"
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    except ValueError:  # a NUL, or what no file system has for a character
+        return "no path is written so"

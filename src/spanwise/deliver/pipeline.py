@@ -70,6 +70,8 @@ class Pipeline:
                 self.channels[signal] = self._channel(settings, signal)
             except ConfigurationError as error:
                 self.unusable[signal] = str(error)
+            except Exception as error:  # a fault of ours, or what nobody has thought of: the others go on
+                self.unusable[signal] = f"{type(error).__name__}: {error}"
         self.span_processor = (
             SpanDelivery(self.channels["traces"], self._flush("traces"))
             if "traces" in self.channels

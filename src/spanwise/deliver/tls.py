@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from spanwise.errors import ConfigurationError
 from spanwise.log import Log
 from spanwise.settings import OTLP
+from spanwise.values import unreadable
 
 __all__ = ["authorities", "context"]
 
@@ -43,7 +44,7 @@ def context(
             made.load_cert_chain(client_certificate, client_key)
         except (OSError, ssl.SSLError) as error:
             # The two belong together: of both files the one that cannot be read is named.
-            wrong = "client_key" if client_key and _unreadable(client_key) else "client_certificate"
+            wrong = "client_key" if client_key and unreadable(client_key) else "client_certificate"
             file = client_key if wrong == "client_key" else client_certificate
             raise _unusable(file or "", error, _place(wrong, places)) from error
     return made
@@ -54,23 +55,8 @@ def authorities() -> str | None:
     for name in _BUNDLES:
         path = os.environ.get(name)
         if path:
-            return None if _unreadable(path) else path
+            return None if unreadable(path) else path
     return None
-
-
-def _unreadable(path: str) -> str:
-    """Why a file, or a folder, cannot be read; empty where it can."""
-    try:
-        if os.path.isdir(path):
-            os.listdir(path)
-        else:
-            with open(path, "rb"):
-                pass
-    except OSError as error:
-        return error.strerror or type(error).__name__
-    except ValueError as error:  # a NUL in it
-        return str(error)
-    return ""
 
 
 def _trusting(path: str, places: Mapping[str, str]) -> ssl.SSLContext:
@@ -131,7 +117,7 @@ def _place(name: str, places: Mapping[str, str]) -> str:
 
 
 def _unusable(path: str, error: Exception, place: str) -> ConfigurationError:
-    reason = _unreadable(path) or getattr(error, "reason", None) or str(error)
+    reason = unreadable(path) or getattr(error, "reason", None) or str(error)
     return ConfigurationError(
         f"the file {path!r} cannot be used: {reason}", where=place, fix="Name a PEM file that can be read"
     )
