@@ -219,7 +219,18 @@ class Raising:
 BAD = st.one_of(
     st.text(st.characters(blacklist_characters="\0"), min_size=1, max_size=200),
     st.sampled_from(
-        ["-1", "1e6", "nan", "9" * 5000, "\x1b[31m", "true,", "a=b=c", "http://u:s3cret@x:99999"]
+        [
+            "-1",
+            "1e6",
+            "nan",
+            "9" * 5000,
+            "\ud800",
+            "a\0b",
+            "\x1b[31m",
+            "true,",
+            "a=b=c",
+            "http://u:s3cret@x:99999",
+        ]
     ),
 )
 WRONG = st.one_of(
