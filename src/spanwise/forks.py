@@ -16,19 +16,19 @@ import threading
 import time
 
 from spanwise.log import Log, own_threads
-from spanwise.threads import started_task
+from spanwise.threads import Event, hold, release, started_task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["after_any_fork", "after_fork_in_c", "in_uwsgi", "look", "mark", "noticed", "when_serving"]
+__all__ = ["after_any_fork", "after_fork_in_c", "in_uwsgi", "look", "mark", "noticed", "wait_for_server"]
 
 _logger = Log("spanwise.forks")
 
 LOADING = 5.0
-"""Seconds that uWSGI's master is left alone after the first record; the default delay of a span."""
+"""Seconds between two looks at whether uWSGI's master has recorded something; the default delay of a span."""
 
 _WIPE_ON_FORK = 18  # MADV_WIPEONFORK of Linux 4.14 and later; the module mmap does not name it
 
@@ -122,22 +122,18 @@ def noticed() -> None:
             mark[0] = 1
 
 
-def when_serving(start: Callable[[], object]) -> None:
-    """Calls a function that starts threads: at once, or in uWSGI when its process begins to serve.
+def wait_for_server() -> None:
+    """Has our threads begin, in uWSGI, when its process begins to serve; elsewhere they begin at once.
 
     uWSGI's master forks its workers while our threads are busy with their beginning. A thread that runs
     Python at that moment holds the interpreter's lock for ever in the child: 8 of 12 starts with 6 workers
     had one that hung. What is recorded while the application is loaded is delivered from the master, by
-    threads that begin :data:`LOADING` seconds later.
-
-    Args:
-        start: called once in this process; its children do what :func:`after_any_fork` was told.
+    threads that begin at most :data:`LOADING` seconds later.
     """
     if in_uwsgi():
-        _waiting.append(_Waiting(start))
+        hold()
+        _waiting.append(_Waiting())
         mark[0] = 0
-    else:
-        start()
 
 
 def look() -> None:
@@ -164,27 +160,32 @@ def look() -> None:
 
 
 class _Waiting:
-    """What is started when the server serves.
+    """Waits for the server to serve.
 
     Attributes:
         process: the one that waits.
     """
 
-    def __init__(self, start: Callable[[], object]) -> None:
+    def __init__(self) -> None:
         self.process = os.getpid()
-        self._start = start
-        self._later = False
+        self._recorded = False
+        self._asleep = Event()
+        # A thread begins by running Python. That is over here, not when the application is loaded and the
+        # server forks.
+        if started_task(self._watch, "spanwise-loading") is not None:
+            self._asleep.wait(1.0)
 
     def recorded(self) -> None:
         """Something was recorded, or the server's hook was called."""
+        self._recorded = True
         if _serves():
             self._now()
-        elif not self._later:
-            self._later = True
-            started_task(self._after_loading, "spanwise-after-loading")
 
-    def _after_loading(self) -> None:
-        time.sleep(LOADING)
+    def _watch(self) -> None:
+        self._asleep.set()
+        while not self._recorded:
+            # Not woken by what is recorded: that may be the last thing before the server forks.
+            time.sleep(LOADING)
         self._now()
 
     def _now(self) -> None:
@@ -193,7 +194,7 @@ class _Waiting:
         except ValueError:
             return  # another thread was quicker
         mark[0] = 1
-        _guarded(self._start)
+        release()
 
 
 _waiting: list[_Waiting] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from spanwise import names, pending
 from spanwise.deliver.lifecycle import Lifecycle
-from spanwise.forks import mark, noticed, when_serving
+from spanwise.forks import mark, noticed, wait_for_server
 from spanwise.instrumentors.reloader import when_supervising
 from spanwise.launched import Launch
 from spanwise.log import Log
@@ -115,7 +115,8 @@ class Telemetry:
             from opentelemetry.instrumentation import propagators
 
             propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
-        when_serving(pipeline.start)
+        wait_for_server()
+        pipeline.start()
 
     def _stand_by(self) -> None:
         self._supervising = True

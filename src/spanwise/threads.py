@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Event", "Thread", "must_pass", "start_waiting", "started", "started_task"]
+__all__ = ["Event", "Thread", "hold", "must_pass", "release", "start_waiting", "started", "started_task"]
 
 _logger = Log("spanwise.threads")
 
@@ -44,6 +44,7 @@ _reported: set[str] = set()
 # its own.
 _waiting: list[tuple[int, Callable[[], object]]] = []
 _next_try = 0.0
+_held_in = 0
 _refused = False
 
 
@@ -161,7 +162,7 @@ def started(
         The thread; None where the machine has no room for one, and at interpreter shutdown.
     """
     thread = Thread(partial(_until_it_returns, target, name, ended), name)
-    if _start(thread):
+    if _held_in != os.getpid() and _start(thread):
         start_waiting()
         return thread
     if again is not None and len(_waiting) < _MOST_WAITING:
@@ -183,13 +184,29 @@ def started_task(task: Callable[[], None], name: str) -> Thread | None:
 def start_waiting() -> None:
     """Tries those threads again for which there was no room, once a second at most."""
     global _next_try
-    if not _waiting or time.monotonic() < _next_try:
+    if not _waiting or time.monotonic() < _next_try or _held_in == os.getpid():
         return
     _next_try = time.monotonic() + 1.0
     waiting, _waiting[:] = list(_waiting), []
     for process, again in waiting:
         if process == os.getpid():
             again()  # which waits anew where there is no room still
+
+
+def hold() -> None:
+    """Starts none of those that run until their work ends, in this process: they begin with :func:`release`.
+
+    Not in its children: what they start for themselves runs.
+    """
+    global _held_in
+    _held_in = os.getpid()
+
+
+def release() -> None:
+    """Starts what was held."""
+    global _held_in, _next_try
+    _held_in, _next_try = 0, 0.0
+    start_waiting()
 
 
 def must_pass(error: BaseException) -> bool:

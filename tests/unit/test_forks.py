@@ -138,7 +138,11 @@ forks.LOADING = 0.2
 
 def test_in_uwsgi_threads_start_when_it_serves() -> None:
     body = UWSGI + textwrap.dedent("""
-    forks.when_serving(lambda: say("start"))
+    from spanwise import threads
+    started = threading.Event()
+    forks.wait_for_server()
+    begin = lambda: threads.started(lambda: (say("start"), started.set()), "spanwise-test", again=begin)
+    begin()
     forks.after_any_fork(lambda: say("child"))
     forks.look()  # a library was imported: the server's module is not there yet
     sys.modules["uwsgi"] = server
@@ -150,6 +154,7 @@ def test_in_uwsgi_threads_start_when_it_serves() -> None:
     in_child(by_c, worker)
     server.id = 1  # without a master the first worker is this very process
     server.post_fork_hook()
+    assert started.wait(30)
     say("mark", forks.mark[0])
     server.post_fork_hook()
     """)
@@ -159,9 +164,12 @@ def test_in_uwsgi_threads_start_when_it_serves() -> None:
 def test_what_uwsgi_s_master_records_is_delivered_a_while_later() -> None:
     body = UWSGI + textwrap.dedent("""
     import time
+    from spanwise import threads
     sys.modules["uwsgi"] = server
     started = threading.Event()
-    forks.when_serving(lambda: (say("start"), started.set()))
+    forks.wait_for_server()
+    begin = lambda: threads.started(lambda: (say("start"), started.set()), "spanwise-test", again=begin)
+    begin()
     forks.noticed(); forks.noticed()
     say("recorded")
     assert started.wait(30)
@@ -182,7 +190,14 @@ def test_a_hook_that_is_there_is_called_too() -> None:
 
 
 def test_elsewhere_threads_start_at_once() -> None:
-    assert said('forks.when_serving(lambda: say("start")); say("on")') == ["start", "on"]
+    body = """
+    from spanwise import threads
+    started = threading.Event()
+    forks.wait_for_server()
+    threads.started(started.set, "spanwise-test")
+    say(started.wait(30), forks.mark[0])
+    """
+    assert said(body) == ["True 1"]
 
 
 def test_no_room_registers_with_python_alone() -> None:
