@@ -209,7 +209,9 @@ def test_on_top_of_one_another_none_is_lost_or_counted_twice(make: Callable[[], 
         first, then = case.operations
         return Case((then, first), case.check)
 
-    assert explore_on_top(turned, SDK) > 10
+    # What the SDK holds while it collects is met by a new set and by one that folds.
+    whole = make in (a_new_set_while_collecting, much_waits_while_collecting)
+    assert explore_on_top(turned, SDK if whole else (*OURS, "spanwise/meters/sdk_shape")) > 10
 
 
 class Interrupted(BaseException):
