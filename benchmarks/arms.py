@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["ARMS", "OURS", "PLAIN", "STOCK", "Arm"]
+__all__ = ["ARMS", "OFF", "OURS", "PLAIN", "STOCK", "THEIRS", "Arm"]
 
 PLAIN, STOCK, OURS = "plain", "stock", "spanwise"
+# Ours by OpenTelemetry's own launcher, and switched off: of the start-up alone.
+THEIRS, OFF = "spanwise-instrumented", "spanwise-disabled"
 
 # The application's libraries, the same in every arm. SQLAlchemy below 2.1, because contrib's
 # instrumentation refuses newer ones and its arms would send no database spans.
@@ -29,6 +31,9 @@ OTLP = {
 }
 
 
+START_UP = ("start_up", "first_request")
+
+
 @dataclass(frozen=True)
 class Arm:
     """One thing compared.
@@ -41,6 +46,8 @@ class Arm:
         launcher: command put before ``python``, where it has one.
         environment: variables, with ``{sink}`` and ``{host}`` filled in.
         metrics: whether it records metrics through the OpenTelemetry API.
+        shares: the arm whose installed environment it runs in; empty: its own.
+        workloads: those that it takes part in; empty: all.
     """
 
     name: str
@@ -50,6 +57,8 @@ class Arm:
     launcher: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     metrics: bool = False
+    shares: str = ""
+    workloads: tuple[str, ...] = ()
 
 
 ARMS: Mapping[str, Arm] = {
@@ -121,5 +130,23 @@ ARMS: Mapping[str, Arm] = {
         ),
         Arm("fastotel", "fastotel", "fastotel", ("fastotel", *CONTRIB), (), OTLP),
         Arm(OURS, "spanwise", "otel", ("{root}",), ("spanwise", "run"), OTLP, metrics=True),
+        Arm(
+            THEIRS,
+            "spanwise",
+            "otel",
+            launcher=("opentelemetry-instrument",),
+            environment=OTLP,
+            shares=OURS,
+            workloads=START_UP,
+        ),
+        Arm(
+            OFF,
+            "spanwise",
+            "otel",
+            launcher=("spanwise", "run"),
+            environment={**OTLP, "OTEL_SDK_DISABLED": "true"},
+            shares=OURS,
+            workloads=START_UP,
+        ),
     )
 }

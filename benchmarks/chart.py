@@ -26,7 +26,7 @@ class Panel:
 PANELS: Sequence[Panel] = (
     Panel("A span with 8 attributes, process CPU", "span_cost", "process_8", "µs"),
     Panel("A Flask request, 3 SQL, 2 Redis: added process CPU", "flask_request", "process", "µs"),
-    Panel("Start-up: added time", "start_up", "wall", "ms"),
+    Panel("Start-up and exit: added time", "start_up", "wall", "ms"),
     Panel("Start-up: added peak memory", "start_up", "rss", "MiB"),
     Panel("A histogram's record, process CPU", "metric_cost", "record_process", "µs"),
     Panel("Encoding a span", "encode_cost", "process", "µs"),

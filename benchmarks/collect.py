@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,22 +50,15 @@ def measure(workload: Workload, arm: Arm, turn: int, folder: Path, sink: Sink, *
     """Runs one measurement. What fails is told in its ``error``, and the others go on."""
     result = Measurement(workload.name, arm.name, turn)
     argument = workload.quick if quick else workload.full
-    if workload.name == "start_up":
-        argument = "{now}"
+    arguments = ["{now}", *([argument] if argument else [])] if workload.outside else [argument]
     sink.reset()
     # An empty working folder: no thresholds, settings or packages of the caller's are picked up.
     with tempfile.TemporaryDirectory() as here:
         try:
-            done = subprocess.run(
-                [
-                    each.replace("{now}", str(time.monotonic_ns()))
-                    for each in command(workload, arm, folder, [argument])
-                ],
-                cwd=here,
-                env=environment(arm, folder, sink.port, here),
-                capture_output=True,
-                text=True,
-                timeout=LONGEST,
+            done, outside = _run(
+                command(workload, arm, folder, arguments),
+                environment(arm, folder, sink.port, here, logs=workload.outside),
+                here,
             )
         except subprocess.TimeoutExpired:
             result.error = f"not done after {LONGEST} s"
@@ -73,15 +67,49 @@ def measure(workload: Workload, arm: Arm, turn: int, folder: Path, sink: Sink, *
         result.error = f"exit status {done.returncode}: {last_line(done.stderr)}"
         return result
     printed = json.loads(done.stdout.strip().splitlines()[-1])
-    result.values = printed["values"]
+    result.values = {**printed["values"], **(outside if workload.outside else {})}
     verified(result, printed, sink.received())
     return result
+
+
+def _run(
+    arguments: Sequence[str], environ: Mapping[str, str], folder: str
+) -> tuple[subprocess.CompletedProcess[str], dict[str, float]]:
+    """Runs a process to its end: what it printed, and its time and CPU time in ms, its launcher's included.
+
+    Raises:
+        subprocess.TimeoutExpired: it did not end.
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        began = time.monotonic_ns()
+        process = subprocess.Popen(
+            [each.replace("{now}", str(began)) for each in arguments],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=errors,
+        )
+        killer = threading.Timer(LONGEST, process.kill)
+        killer.start()
+        # Not Popen.wait: the kernel tells at the end alone what this one child used.
+        _, status, used = os.wait4(process.pid, 0)
+        ended = time.monotonic_ns()
+        expired = not killer.is_alive()
+        killer.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if expired:
+            raise subprocess.TimeoutExpired(list(arguments), LONGEST)
+        out.seek(0)
+        errors.seek(0)
+        done = subprocess.CompletedProcess(list(arguments), process.returncode, out.read(), errors.read())
+    return done, {"wall": (ended - began) / 1e6, "cpu": (used.ru_utime + used.ru_stime) * 1e3}
 
 
 def command(workload: Workload, arm: Arm, folder: Path, arguments: Sequence[str]) -> list[str]:
     """What runs a workload's script in an arm's environment, launched as the arm is."""
     launcher = [str(folder / "bin" / arm.launcher[0]), *arm.launcher[1:]] if arm.launcher else []
-    python = [str(folder / "bin" / "python"), str(SCRIPTS / f"{workload.name}.py")]
+    python = [str(folder / "bin" / "python"), str(SCRIPTS / f"{workload.script or workload.name}.py")]
     return [*(launcher if workload.launched else []), *python, arm.driver, *arguments]
 
 
@@ -106,9 +134,11 @@ def verified(result: Measurement, printed: Mapping[str, Any], received: Mapping[
         result.arrived["*"] = sum(received["spans"].values())
 
 
-def environment(arm: Arm, folder: Path, port: int, home: str) -> dict[str, str]:
+def environment(arm: Arm, folder: Path, port: int, home: str, *, logs: bool = False) -> dict[str, str]:
     """A small environment, so that no setting or proxy of the caller's changes a measurement."""
     host = f"127.0.0.1:{port}"
     filled = {key: value.format(sink=f"http://{host}", host=host) for key, value in arm.environment.items()}
+    if logs and "OTEL_LOGS_EXPORTER" in filled:
+        filled["OTEL_LOGS_EXPORTER"] = "otlp"
     path = f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {"PATH": path, "HOME": home, "LANG": "C.UTF-8", **filled}

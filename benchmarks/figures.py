@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.arms import OURS, PLAIN, STOCK
+from benchmarks.arms import OFF, OURS, PLAIN, STOCK, THEIRS
 from benchmarks.collect import Measurement
 from benchmarks.plan import WORKLOADS
 
@@ -24,13 +24,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Target:
-    """What ours is to reach: at most this share of another arm's figure."""
+    """What ours is to reach: at most this share of another arm's figure, or this much where there is none."""
 
     title: str
     workload: str
     figure: str
     against: str
     at_most: float
+    arm: str = OURS
 
 
 TARGETS: Sequence[Target] = (
@@ -38,7 +39,9 @@ TARGETS: Sequence[Target] = (
     Target("the same", "span_cost", "process_8", "ddtrace", 0.5),
     Target("encode only", "encode_cost", "process", STOCK, 0.10),
     Target("histogram record, process CPU", "metric_cost", "record_process", STOCK, 0.15),
-    Target("added start-up time of a Flask process", "start_up", "wall", STOCK, 0.25),
+    Target("added time of a process that imports Flask, exit included", "start_up", "wall", STOCK, 0.18),
+    Target("such a process by opentelemetry-instrument", "start_up", "wall", STOCK, 0.40, THEIRS),
+    Target("such a process with telemetry disabled, ms", "start_up", "wall", "", 25, OFF),
     Target("added peak memory of it", "start_up", "rss", STOCK, 0.35),
     Target(
         "added to a Flask request with 3 SQL and 2 Redis calls, process CPU",
@@ -98,8 +101,11 @@ class Results:
         return own.median / other.median
 
     def reached(self, target: Target) -> float | None:
-        """Ours against the target's arm."""
-        return self.ratio(target.workload, target.figure, OURS, target.against)
+        """Ours against the target's arm, or as it is."""
+        if target.against:
+            return self.ratio(target.workload, target.figure, target.arm, target.against)
+        found = self.spread(target.workload, target.figure, target.arm)
+        return None if found is None else found.median
 
     def lost(self, workload: str, arm: str, name: str | None = None) -> float | None:
         """Share of what was sent that did not arrive, 0 to 1; None where nothing is to arrive.

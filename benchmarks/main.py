@@ -41,7 +41,7 @@ def main() -> int:
         about["versions"] = {
             name: environments.versions(folder).get(ARMS[name].package, "?")
             for name, folder in folders.items()
-            if name != PLAIN
+            if name != PLAIN and not ARMS[name].shares
         }
         turns = [
             (workload, team, turn)
@@ -113,7 +113,8 @@ def _install(arms: Sequence[Arm], cache: Path, progress: Progress) -> dict[str, 
     for arm in arms:
         progress.update(task, description=f"installing {arm.name}")
         try:
-            folders[arm.name] = environments.ensure(arm, cache)
+            home = ARMS[arm.shares] if arm.shares else arm
+            folders[arm.name] = folders.get(home.name) or environments.ensure(home, cache)
         except subprocess.CalledProcessError as error:
             progress.console.print(f"{arm.name} cannot be installed: {error.stderr.strip()}", style="red")
         progress.advance(task)

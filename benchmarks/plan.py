@@ -31,6 +31,8 @@ class Workload:
         launched: whether the arm's launcher starts it.
         over_plain: whether figures are compared after taking the plain arm's away.
         repeats: measurements in one round.
+        script: in ``workloads/``, where it is not called as the workload.
+        outside: the whole process is timed by the harness, exit included, with logs on.
         chunks: in turn with the other arms, in a short and in a complete run; (0, 0): each arm in one go.
     """
 
@@ -44,9 +46,13 @@ class Workload:
     over_plain: bool = False
     repeats: int = 1
     chunks: tuple[int, int] = (0, 0)
+    script: str = ""
+    outside: bool = False
 
     def takes(self, arm: Arm) -> bool:
         """Whether the arm has what this measures."""
+        if arm.workloads and self.name not in arm.workloads:
+            return False
         if self.name == "encode_cost":
             return arm.name in (STOCK, OURS)  # the only two whose encoder has a public function
         if self.name == "metric_cost":
@@ -94,11 +100,29 @@ WORKLOADS: Mapping[str, Workload] = {
         ),
         Workload(
             "start_up",
-            "Start-up of a process that makes a Flask application: added to plain Flask",
+            "A process that makes a Flask application and ends, all signals on: added to plain Flask",
             "ms, MiB",
             (Figure("wall", "time, ms"), Figure("cpu", "CPU, ms"), Figure("rss", "peak memory, MiB")),
             over_plain=True,
-            repeats=3,
+            repeats=7,
+            outside=True,
+        ),
+        Workload(
+            "first_request",
+            "One that answers a request and ends, all signals on: added to plain Flask",
+            "ms, MiB",
+            (
+                Figure("ready", "until it is answered, ms"),
+                Figure("wall", "time, ms"),
+                Figure("cpu", "CPU, ms"),
+                Figure("rss", "peak memory, MiB"),
+            ),
+            "request",
+            "request",
+            over_plain=True,
+            repeats=7,
+            script="start_up",
+            outside=True,
         ),
         Workload(
             "job_slowdown",

@@ -59,7 +59,9 @@ def _targets(results: Results) -> list[str]:
             shown, verdict = "–", "not measured"
         else:
             shown, verdict = f"{ratio:.3f}", "met" if ratio <= target.at_most else "**not met**"
-        rows.append(f"| {target.title} | {target.against} | {target.at_most:g} | {shown} | {verdict} |")
+        rows.append(
+            f"| {target.title} | {target.against or '–'} | {target.at_most:g} | {shown} | {verdict} |"
+        )
     lost = results.lost(DROPS[0], OURS, DROPS[1])
     if lost is None:
         shown, verdict = "–", "not measured"
@@ -73,7 +75,7 @@ def _workload(results: Results, workload: Workload) -> list[str]:
     names = _names(workload)
     heads = [f"{figure.title}" for figure in workload.figures]
     drops = [f"lost {each}" for each in names.values()] if workload.name == DROPS[0] else ["arrived"]
-    if workload.name in ("start_up", "encode_cost"):
+    if workload.name in ("start_up", "first_request", "encode_cost"):
         drops = []
     rows = [f"In {workload.unit}.", "", f"| arm | {' | '.join([*heads, *drops])} |"]
     rows.append("|" + "---|" * (1 + len(heads) + len(drops)))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from benchmarks.arms import ARMS, OURS
+from benchmarks import collect, receiver
+from benchmarks.arms import ARMS, OFF, OURS, Arm
 from benchmarks.chart import svg
 from benchmarks.collect import Measurement, verified
 from benchmarks.figures import TARGETS, Results
-from benchmarks.plan import WORKLOADS
+from benchmarks.plan import WORKLOADS, Figure, Workload
 from benchmarks.table import markdown
 
 ABOUT: dict[str, Any] = {
@@ -156,7 +159,35 @@ def test_every_arm_and_workload_has_its_script() -> None:
     for arm in ARMS.values():
         assert (SCRIPTS / "drivers" / f"{arm.driver}.py").is_file()
     for workload in WORKLOADS.values():
-        assert (SCRIPTS / f"{workload.name}.py").is_file()
+        assert (SCRIPTS / f"{workload.script or workload.name}.py").is_file()
         assert any(workload.takes(arm) for arm in ARMS.values())
     known = {(workload.name, figure.key) for workload in WORKLOADS.values() for figure in workload.figures}
     assert {(target.workload, target.figure) for target in TARGETS} <= known
+
+
+def test_a_target_without_another_arm_is_a_figure() -> None:
+    off = Measurement("start_up", OFF, 0, {"wall": 120})
+    text = markdown(Results([start("plain", 100), off]), ABOUT)
+    assert row(text, "| such a process with telemetry disabled").endswith("| – | 25 | 20.000 | met |")
+
+
+def test_a_process_is_timed_from_outside_with_logs_on(tmp_path: Path) -> None:
+    """A real one, whose exit takes the longest."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    code = (
+        "import atexit, json, os, time\n"
+        "def burn():\n    until = time.process_time() + 0.2\n    while time.process_time() < until: pass\n"
+        "atexit.register(burn)\n"
+        "print(json.dumps({'values': {'ready': 1.0, 'logs': os.environ['OTEL_LOGS_EXPORTER'] == 'otlp'}}))"
+    )
+    (tmp_path / "made_up.py").write_text(code)
+    work = Workload("made_up", "Made up", "ms", (Figure("wall", "time"),), outside=True)
+    arm = Arm("stock", "flask", "otel", environment={"OTEL_LOGS_EXPORTER": "none"})
+    with pytest.MonkeyPatch.context() as patched, receiver.sink() as sink:
+        patched.setattr(collect, "SCRIPTS", tmp_path)
+        found = collect.measure(work, arm, 0, tmp_path, sink, quick=True)
+    assert found.error == ""
+    assert (found.values["ready"], found.values["logs"]) == (1.0, True)
+    assert found.values["cpu"] >= 200
+    assert found.values["wall"] >= 200
