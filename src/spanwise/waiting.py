@@ -29,6 +29,7 @@ _API = "opentelemetry"
 # Seconds after which it starts all the same: a process that lives has an application to watch, whose memory
 # may raise an alert. Most commands are over by then, and most servers have started.
 _AFTER = 5.0
+_over = Event()  # set: nothing is to be started any more
 
 
 def must_start(settings: Settings) -> bool:
@@ -72,11 +73,12 @@ def _wanted(_: object) -> None:
 def _start_later() -> None:
     if not pending.waits():
         return
-    over = Event()
+    global _over
+    _over = over = Event()
 
     def run() -> None:
-        over.wait(_AFTER)
-        pending.now()
+        if not over.wait(_AFTER):
+            pending.now()
 
     started(run, "spanwise-start", over)
     pending.then(over.set)

@@ -23,6 +23,8 @@ app = Flask("shop")
 def item(number):
     return str(number)
 """
+# What is tried here must not be started by the time that it takes on a busy machine.
+HOLD = "from spanwise import waiting\nwaiting._over.set()\n"
 WAITING = "from spanwise import pending\nassert pending.waits()\n"
 ASKED = "client = app.test_client()\nfor _ in range(3): assert client.get('/item/7').data == b'7'"
 SPAN = "from opentelemetry import trace\ntrace.get_tracer('t').start_span('{}').end()\n"
@@ -42,12 +44,13 @@ def run(code: str, sink: Sink, folder: Path, **more: str) -> subprocess.Complete
         "OTEL_SERVICE_NAME": "shop",
         "OTEL_EXPORTER_OTLP_ENDPOINT": sink.http_endpoint,
         "SPANWISE_SPOOL_DIR": str(folder / "spool"),
+        "SPANWISE_EXIT_TIMEOUT": "60000",  # on a busy machine two seconds are little
         **dict.fromkeys(
             ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"), "3600000"
         ),
     }
     return subprocess.run(
-        [str(BIN / "spanwise"), "run", sys.executable, "-c", code],
+        [str(BIN / "spanwise"), "run", sys.executable, "-c", HOLD + code],
         env={**plain, **variables, **more},
         cwd=folder,
         capture_output=True,
