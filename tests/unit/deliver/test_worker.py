@@ -199,7 +199,9 @@ class Stuck(Recorder):
 
 
 @pytest.mark.parametrize("sick", ["traces", "logs", "metrics"])
-def test_a_destination_that_hangs_holds_its_own_signal_alone(sick: str, order: list[str]) -> None:
+def test_a_destination_that_hangs_holds_its_own_signal_alone(
+    sick: str, order: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     hangs = Stuck(sick, order)
     signals = {
         signal: channel(signal, hangs if signal == sick else Recorder(signal, order))
@@ -224,16 +226,21 @@ def test_a_destination_that_hangs_holds_its_own_signal_alone(sick: str, order: l
     hangs.released.set()
     until(lambda: not any(each.alive for each in workers._all))
     assert signals[sick].account.delivered == 0, "what was counted as lost is not counted twice"
+    assert "unexpectedly" not in caplog.text
 
 
-def test_at_the_end_the_metrics_do_not_wait_for_a_destination_that_hangs(order: list[str]) -> None:
+def test_a_flush_and_the_end_do_not_have_the_metrics_wait_for_a_destination_that_hangs(
+    order: list[str],
+) -> None:
     hangs = Stuck("traces", order)
     traces, metrics = channel("traces", hangs), channel("metrics", Recorder("metrics", order))
     workers = Workers((traces, metrics), lambda: metrics.offer("collected"), 3600.0)
     workers.start()
     traces.offer("span")
-    workers.shutdown(6.0)
+    assert workers.flush(6.0) is False
     assert order == ["metrics:collected"]
+    workers.shutdown(6.0)
+    assert order == ["metrics:collected"] * 2
     hangs.released.set()
 
 
