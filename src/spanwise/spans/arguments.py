@@ -5,16 +5,28 @@ Each is told once a minute; what can be kept of a span is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from time import time_ns
 from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace import Link, SpanContext, SpanKind, get_current_span
 
+from spanwise.context import get_context
 from spanwise.log import Log
 
-__all__ = ["LATEST", "context_of", "kind_of", "link_of", "links_of", "moment", "says_something", "seconds"]
+__all__ = [
+    "LATEST",
+    "is_true",
+    "kind_of",
+    "link_of",
+    "links_of",
+    "moment",
+    "parent_of",
+    "says_something",
+    "seconds",
+    "usable",
+]
 
 _logger = Log(__name__)
 
@@ -49,11 +61,46 @@ def moment(value: Any, argument: str) -> int:
     return time_ns()
 
 
-def context_of(context: Any) -> Context | None:
-    """The context that was passed; None, the current one, where it is none."""
-    if context is None or isinstance(context, dict):
-        return context  # type: ignore[return-value]  # a Context is a dict, and any will do
-    _logger.seldom("context must be a Context, not %s; the current one is used", type(context).__name__)
+def parent_of(context: Any) -> Any:
+    """A context whose span can be a parent.
+
+    Returns:
+        The one that was passed, where it is such a one; the current one instead of what is no context; an
+        empty one, for a new trace, where the span in it is none.
+    """
+    usable = context
+    if context is not None and not isinstance(context, dict):
+        _logger.seldom("context must be a Context, not %s; the current one is used", type(context).__name__)
+        usable = get_context()
+    try:
+        parent = get_current_span(usable).get_span_context()
+        if parent is None or (
+            isinstance(parent, SpanContext)
+            and all(isinstance(part, int) for part in (parent.trace_id, parent.span_id, parent.trace_flags))
+        ):
+            return usable
+    except Exception:
+        pass  # what it is cannot be told either
+    _logger.seldom("the context's span has no usable SpanContext; a new trace begins")
+    return Context()
+
+
+def is_true(value: Any) -> bool:
+    """Whether a flag is set; as by default where its truth cannot be told."""
+    try:
+        return bool(value)
+    except Exception:
+        return True
+
+
+def usable(value: Any, method: str, argument: str) -> Any:
+    """What was passed if it has a method, else None, the default."""
+    try:
+        if value is None or callable(getattr(value, method, None)):
+            return value
+    except Exception:
+        return value  # whoever asks for the method is guarded
+    _logger.seldom(argument + " has no %s: %s is not used", method, type(value).__name__)
     return None
 
 
@@ -66,10 +113,10 @@ def kind_of(kind: Any) -> int:
     return 0
 
 
-def links_of(links: Any) -> Iterable[Any]:
+def links_of(links: Any) -> Sequence[Any]:
     """What to go through for the links of a new span: nothing where they are no collection."""
     try:
-        return list(links)
+        return () if links is None else list(links)
     except Exception:
         _logger.seldom("links must be a sequence of Links, not %s; they are left out", type(links).__name__)
         return ()

@@ -19,7 +19,7 @@ from spanwise.fixed import Fixed
 from spanwise.log import Log
 from spanwise.spans.details import CLOSED, SpanDetails
 from spanwise.spans.kept import Count, Extras, Kept
-from spanwise.spans.limits import FULL, clean_items, clean_pair
+from spanwise.spans.limits import FULL, NO_MAPPING, clean_items, clean_pair
 from spanwise.spans.sdk_shape import bounded_over, frozen_over
 from spanwise.spans.verdict import Verdict
 
@@ -87,6 +87,9 @@ class SpanAttributes(SpanDetails):
         rules = self._shared.rules
         new = rules.plain_copy(attributes)
         if new is None:
+            if not isinstance(attributes, Mapping):
+                _attributes_logger.seldom(NO_MAPPING, type(attributes).__name__)
+                return
             self._store(*clean_items(attributes, rules.max_length))
         elif type(live) is dict and len(live) + len(new) <= rules.room and live.keys().isdisjoint(new):
             live.update(new)

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import Status, StatusCode
 
 from spanwise.context import SPAN_KEY, attach_context, detach_context, get_context
+from spanwise.spans.arguments import is_true
 from spanwise.spans.faults import told
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class CurrentSpan:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        span = cast(ApiSpan, self._span)
+        span = self._span
+        if span is None:
+            return  # never entered
         self._span = None
         try:
             detach_context(self._token)
@@ -76,9 +79,9 @@ class CurrentSpan:
             # Not BaseException: GeneratorExit, for one, is no error (the API's use_span does the same).
             if isinstance(exc_val, Exception) and span.is_recording():
                 *_, record_exception, set_status_on_exception = self._arguments
-                if record_exception:
+                if is_true(record_exception):
                     span.record_exception(exc_val)
-                if set_status_on_exception:
+                if is_true(set_status_on_exception):
                     description = f"{type(exc_val).__name__}: {told(exc_val)[0]}"
                     span.set_status(Status(StatusCode.ERROR, description))
         finally:

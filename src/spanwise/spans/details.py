@@ -277,6 +277,7 @@ def _status_of(code: StatusCode, description: Any) -> Status:
     try:
         return Status(code, description)
     except Exception:  # a description whose truth cannot be told
+        _logger.seldom("Invalid status description type, expected str")
         return Status(code)
 
 

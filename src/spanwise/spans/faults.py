@@ -47,7 +47,11 @@ def told(error: BaseException) -> tuple[str, str | None]:
     Returns:
         The message, and the stack trace where it is not Python's own.
     """
-    from spanwise.privacy.exceptions import redacted  # most processes that start see no exception
+    try:
+        from spanwise.privacy.exceptions import redacted  # most processes that start see no exception
 
-    safe = redacted(error)
+        safe = redacted(error)
+    except Exception as problem:
+        failed("describe an exception", error, problem)
+        return "", ""
     return (printable(error), None) if safe is None else (safe.message, safe.stacktrace)

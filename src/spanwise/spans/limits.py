@@ -19,7 +19,7 @@ from spanwise.log import Log
 from spanwise.spans.faults import printable
 from spanwise.spans.sdk_shape import frozen_over
 
-__all__ = ["FULL", "AttributeRules", "clean_items", "clean_pair"]
+__all__ = ["FULL", "NO_MAPPING", "AttributeRules", "clean_items", "clean_pair"]
 
 # The SDK's logger and messages, so that filters that applications have for them go on working.
 _logger = Log("opentelemetry.attributes")
@@ -47,7 +47,7 @@ _VALUE_TYPE: Final = (
     " value will be replaced with None."
 )
 _TOO_LONG: Final = "String attribute value exceeds max length of %d, truncating."
-_NO_MAPPING: Final = "attributes must be a mapping of names to values, not %s; they are left out"
+NO_MAPPING: Final = "attributes must be a mapping of names to values, not %s; they are left out"
 _UNCLEANABLE: Final = "<value that could not be cleaned>"
 
 
@@ -146,8 +146,8 @@ def clean_items(attributes: Any, max_length: int | None) -> tuple[dict[str, AnyV
         # In one go: another thread may be writing to it.
         items: Iterable[tuple[Any, Any]] = list(attributes.items())
     except Exception:
-        if attributes is not None and not _empty(attributes):
-            _logger.seldom(_NO_MAPPING, type(attributes).__name__)
+        if not _empty(attributes):
+            _logger.seldom(NO_MAPPING, type(attributes).__name__)
         return {}, 0
     cleaned: dict[str, AnyValue] = {}
     count = 0
@@ -186,6 +186,9 @@ def _clean_or_placeholder(value: Any, max_length: int | None) -> AnyValue:
         return _clean(value, max_length)
     except Exception:
         # Cyclic, too deep, or it raises. A collection's own text may be as endless as the collection.
+        _logger.seldom(
+            "an attribute's value of type %s cannot be cleaned; a placeholder is sent", type(value)
+        )
         return _UNCLEANABLE if isinstance(value, (Sequence, Mapping)) else printable(value)
 
 

@@ -8,6 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor
 from opentelemetry.sdk.trace import Span as SdkSpan
 
+from spanwise.spans.arguments import seconds
 from spanwise.spans.faults import failed
 
 __all__ = ["GuardedProcessors"]
@@ -93,7 +94,7 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
         Returns:
             False if the time ran out or a processor failed or said so.
         """
-        deadline = monotonic() + timeout_millis / 1000
+        deadline = monotonic() + seconds(timeout_millis)
         flushed = True
         for processor in self._span_processors:
             left = deadline - monotonic()
@@ -122,4 +123,8 @@ def _takes_leaves(processor: SpanProcessor) -> bool:
 
 def _does(processor: SpanProcessor, method: str) -> bool:
     """Whether a processor has a method of its own instead of the SDK's empty one."""
-    return getattr(getattr(processor, method, None), "__func__", None) is not getattr(SpanProcessor, method)
+    try:
+        own = getattr(getattr(processor, method, None), "__func__", None)
+    except Exception:
+        return True  # what it raises is told where it is called
+    return own is not getattr(SpanProcessor, method)

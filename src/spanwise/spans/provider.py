@@ -8,7 +8,12 @@ from typing import Any
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SpanLimits, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import (
+    ConcurrentMultiSpanProcessor,
+    SpanLimits,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+)
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
@@ -18,6 +23,9 @@ from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import Attributes
 
 from spanwise.log import Log
+from spanwise.spans.arguments import is_true, seconds, usable
+from spanwise.spans.faults import failed, printable
+from spanwise.spans.limits import clean_items
 from spanwise.spans.processors import GuardedProcessors
 from spanwise.spans.tracer import Tracer
 from spanwise.spans.verdict import VerdictFunction
@@ -53,13 +61,13 @@ class TracerProvider(SdkTracerProvider):
         # Tracers by what get_tracer is called with: most calls repeat, some for every request.
         self._by_name: dict[tuple[str, str | None, str | None], Tracer] = {}
         super().__init__(
-            sampler,
-            resource,
-            shutdown_on_exit,
-            active_span_processor or GuardedProcessors(),
-            id_generator,
-            span_limits,
-            meter_provider=meter_provider,
+            usable(sampler, "should_sample", "sampler"),
+            usable(resource, "merge", "resource"),
+            is_true(shutdown_on_exit),
+            usable(active_span_processor, "on_end", "active_span_processor") or GuardedProcessors(),
+            usable(id_generator, "generate_trace_id", "id_generator"),
+            span_limits if isinstance(span_limits, SpanLimits) else None,
+            meter_provider=usable(meter_provider, "get_meter", "meter_provider"),
             _tracer_configurator=_tracer_configurator,
         )
 
@@ -78,17 +86,34 @@ class TracerProvider(SdkTracerProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> ApiTracer:
+        try:
+            return self._tracer_of(
+                instrumenting_module_name, instrumenting_library_version, schema_url, attributes
+            )
+        except Exception:
+            _logger.seldom("get_tracer takes texts and a mapping of attributes; others are taken as text")
+        try:
+            texts = (instrumenting_module_name, instrumenting_library_version, schema_url)
+            name, version, url = (None if each is None else printable(each) for each in texts)
+            return self._tracer_of(name or "", version, url, clean_items(attributes, None)[0])
+        except Exception as error:
+            failed("get_tracer", self, error)
+            return NoOpTracer()
+
+    def _tracer_of(
+        self, name: str, version: str | None, schema_url: str | None, attributes: Attributes
+    ) -> ApiTracer:
         if self._disabled:
             return NoOpTracer()
-        key = (instrumenting_module_name, instrumenting_library_version, schema_url)
+        key = (name, version, schema_url)
         if not attributes:
             known = self._by_name.get(key)
             if known is not None:
                 return known
-        if not instrumenting_module_name:
-            instrumenting_module_name = ""
+        if not name:
+            name = ""
             _logger.error("get_tracer called with missing module name.")
-        name, version = instrumenting_module_name, instrumenting_library_version or ""
+        version = version or ""
         scope = InstrumentationScope(name, version, schema_url, attributes)
         with self._tracers_lock:
             tracer = self._tracers.get(scope)
@@ -121,3 +146,22 @@ class TracerProvider(SdkTracerProvider):
             _tracer_config=self._apply_tracer_configurator(scope),
             verdict=self._verdict,
         )
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        if span_processor is None:
+            _logger.seldom("span_processor must be a SpanProcessor, not None; it is left out")
+        elif usable(span_processor, "on_end", "span_processor") is not None:
+            super().add_span_processor(span_processor)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        try:
+            return super().force_flush(int(seconds(timeout_millis) * 1000))
+        except Exception as error:
+            failed("force_flush", self._active_span_processor, error)
+            return False
+
+    def shutdown(self) -> None:
+        try:
+            super().shutdown()
+        except Exception as error:
+            failed("shutdown", self._active_span_processor, error)

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from interleave import Case, explore, explore_on_top
 from spanwise import log
 from spanwise.fixed import Fixed
+from spanwise.spans import attributes, details, span
 from spanwise.spans.provider import TracerProvider
 
 OF = ["spanwise/spans/"]
@@ -73,6 +74,8 @@ class Warned(logging.Handler):
 def warned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Warned]:
     """What is logged, each time: how often the same line comes is not at issue here."""
     monkeypatch.setattr(log, "_REST", 0.0)
+    for module in (attributes, details, span):
+        module._logger._last.clear()
     handler = Warned()
     logger = logging.getLogger("opentelemetry")
     logger.addHandler(handler)
