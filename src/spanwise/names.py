@@ -265,6 +265,11 @@ DELIVERY_BYTES: Final = Metric(
 DELIVERY_ADOPTED: Final = Metric(
     "spanwise.delivery.adopted", "{item}", "Items of a killed process that this one delivered.", "spanwise"
 )
+DELIVERY_TRUNCATED: Final = Metric(
+    "spanwise.delivery.truncated", "{value}", "Values and names that were cut to 1 MiB.", "spanwise"
+)
+# Of the span, event, link, point or record whose values or name were cut: how many.
+TRUNCATED: Final = "spanwise.truncated"
 
 # -- process meters ---------------------------------------------------------------------------
 # https://opentelemetry.io/docs/specs/semconv/system/process-metrics/

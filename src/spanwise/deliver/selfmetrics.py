@@ -13,6 +13,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from spanwise import names
 from spanwise.deliver.account import Account
 from spanwise.deliver.channel import Channel
+from spanwise.encode.cut import cut_so_far
 from spanwise.instruments import make
 
 __all__ = ["observe"]
@@ -47,6 +48,7 @@ def observe(meter: Meter, channels: Sequence[Channel]) -> None:
         (names.DELIVERY_ADOPTED, lambda account: account.adopted),
     ):
         make(meter, metric, _each(accounts, read))
+    make(meter, names.DELIVERY_TRUNCATED, lambda _: [Observation(cut_so_far())])
 
 
 def _attributes(signal: str, component: str, reason: str | None = None) -> dict[str, str]:

@@ -13,6 +13,7 @@ contains itself, or deeper    dropped, or a request  ``TOO_DEEP`` at that place
 than ``MAX_DEPTH``            no receiver can parse
 more than ``MAX_VALUES``      sent whole             ``TOO_LARGE`` in its place
 values in one attribute
+longer than ``MAX_BYTES``     sent whole             cut, `names.TRUNCATED` added
 key that is no text           attribute dropped      ``str(key)``
 ============================  =====================  ============================
 """
@@ -22,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from spanwise import names
+from spanwise.encode.cut import MAX_BYTES, MAX_VALUES, Room, TooLong, TooManyValues, tell_cut
 from spanwise.encode.memo import Memo
 from spanwise.encode.pairs import integer, pair
 from spanwise.encode.varint import varint
@@ -46,13 +49,6 @@ TOO_LARGE: Final = "<too many values>"
 # Parsers refuse messages nested more than 100 deep (protobuf's default). A mapping takes three levels
 # and an attribute's value starts at the ninth in an exemplar, so 30 fits and 31 loses the request.
 MAX_DEPTH: Final = 30
-# Values in one attribute, nested ones included. A list that holds a list ten times over, ten levels
-# deep, is small in memory and gigabytes when written out; so is range(10**9).
-MAX_VALUES: Final = 100_000
-
-
-class _TooLarge(Exception):
-    """An attribute holds more than ``MAX_VALUES``."""
 
 
 def _text(value: str) -> bytes:
@@ -60,68 +56,82 @@ def _text(value: str) -> bytes:
 
 
 def any_value(value: Any) -> bytes:
-    """The body of an AnyValue message. Never raises.
+    """The body of an AnyValue message, cut to ``MAX_BYTES``. Never raises.
 
     Args:
         value: anything; see the module's table for what OTLP has no type for.
     """
+    room = Room(cuts=True)
+    encoded = _value(value, room)
+    if room.cut:
+        tell_cut(room.cut, "a value")
+    return encoded
+
+
+def _whole_value(value: Any) -> bytes:
+    """The same, where nothing has to be cut.
+
+    Raises:
+        TooLong: something has.
+    """
+    return _value(value, Room(cuts=False))
+
+
+def _value(value: Any, room: Room) -> bytes:
     try:
-        return _any(value, 0, [MAX_VALUES])
-    except _TooLarge:
+        return _any(value, 0, room)
+    except TooManyValues:
         return _text(TOO_LARGE)
+    except TooLong:
+        raise
     except Exception:
         # A container that fails while it is read.
         return _text(UNENCODABLE)
 
 
-def _any(value: Any, depth: int, left: list[int]) -> bytes:
-    """The same for a value inside another: ``left`` is what one attribute may still hold."""
+def _any(value: Any, depth: int, room: Room) -> bytes:
+    """The same for a value inside another: ``room`` is what one attribute may still hold."""
     # The order is the stock encoder's: bool before int, text before sequence.
     if value is None:
         return b""
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, str):
-        return _text(value)
+        return nested(b"\x0a", room.text(value))
     if isinstance(value, int):
         # The plain number behind an enum's member or another subclass.
-        return integer(int.__index__(value))
+        number = integer(int.__index__(value))
+        return number if len(number) < MAX_BYTES else _text(TOO_LARGE)
     if isinstance(value, float):
         return b"\x21" + double(value)
     if isinstance(value, bytes):
-        return nested(b"\x3a", value)
+        return nested(b"\x3a", room.content(value))
     if isinstance(value, (Sequence, Mapping)):
         if depth >= MAX_DEPTH:
             return _text(TOO_DEEP)
         if isinstance(value, Sequence):
-            return nested(b"\x2a", repeated(b"\x0a", _members(value, depth, left)))
+            return nested(b"\x2a", repeated(b"\x0a", _members(value, depth, room)))
         # An encoded pair brings its own length.
-        pairs = [b"\x0a" + pair(*item) for item in _items(value, depth, left)]
+        pairs = [b"\x0a" + pair(*item) for item in _items(value, depth, room)]
         return nested(b"\x32", b"".join(pairs))
-    return _text(_readable(value))
+    return nested(b"\x0a", room.text(_readable(value)))
 
 
-def _members(values: Sequence[Any], depth: int, left: list[int]) -> list[bytes]:
+def _members(values: Sequence[Any], depth: int, room: Room) -> list[bytes]:
     members = []
     for value in values:
-        _take(left)
-        members.append(_any(value, depth + 1, left))
+        room.take_value()
+        members.append(_any(value, depth + 1, room))
     return members
 
 
-def _items(values: Mapping[Any, Any], depth: int, left: list[int]) -> list[tuple[bytes, bytes]]:
+def _items(values: Mapping[Any, Any], depth: int, room: Room) -> list[tuple[bytes, bytes]]:
     items = []
     for key, value in values.items():
-        _take(left)
-        name = utf8(key) if isinstance(key, str) else utf8(_readable(key))
-        items.append((b"\x0a" + varint(len(name)) + name, _any(value, depth + 1, left)))
+        room.take_value()
+        name = room.text(key if isinstance(key, str) else _readable(key))
+        items.append((b"\x0a" + varint(len(name)) + name, _any(value, depth + 1, room)))
     return items
-
-
-def _take(left: list[int]) -> None:
-    left[0] -= 1
-    if left[0] < 0:
-        raise _TooLarge
 
 
 def _readable(value: Any) -> str:
@@ -131,7 +141,7 @@ def _readable(value: Any) -> str:
         return UNENCODABLE
 
 
-MEMO: Final = Memo(any_value)
+MEMO: Final = Memo(_whole_value)
 _KINDS: Final = MEMO.kinds
 
 
@@ -174,15 +184,27 @@ def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _one_by_one(tag: bytes, attributes: Any) -> bytes:
     encoded = []
+    cuts = 0
     try:
         for key, value in list(attributes.items()):
-            encoded.append(tag + _safe_pair(key, value))
+            if key == names.TRUNCATED and type(value) is int:
+                cuts += value  # of the span's name, say
+                continue
+            one, cut_of_it = _safe_pair(key, value)
+            encoded.append(tag + one)
+            if cut_of_it:
+                cuts += cut_of_it
+                tell_cut(cut_of_it, key)
     except Exception:
         # The mapping fails half-way: what was read of it stays.
-        encoded.append(tag + _safe_pair(UNENCODABLE, UNENCODABLE))
+        encoded.append(tag + _safe_pair(UNENCODABLE, UNENCODABLE)[0])
+    if cuts:
+        encoded.append(tag + _safe_pair(names.TRUNCATED, cuts)[0])
     return b"".join(encoded)
 
 
-def _safe_pair(key: Any, value: Any) -> bytes:
-    name = utf8(key if isinstance(key, str) else _readable(key))
-    return pair(nested(b"\x0a", name), any_value(value))
+def _safe_pair(key: Any, value: Any) -> tuple[bytes, int]:
+    """The pair, and how much of it was cut."""
+    of_key, of_value = Room(cuts=True), Room(cuts=True)
+    name = of_key.text(key if isinstance(key, str) else _readable(key))
+    return pair(nested(b"\x0a", name), _value(value, of_value)), of_key.cut + of_value.cut

@@ -24,6 +24,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
+from spanwise.encode.cut import MAX_BYTES, TooLong
 from spanwise.encode.memo_values import (
     MAX_TEXT,
     MAX_VALUES,
@@ -181,6 +182,7 @@ class Texts(dict[str, bytes]):
 
     Raises:
         TypeError: on a look-up of what isn't text.
+        TooLong: on a look-up of what has to be cut.
     """
 
     __slots__ = ("_memo", "_prefix")
@@ -195,6 +197,8 @@ class Texts(dict[str, bytes]):
         if not isinstance(value, str):
             raise TypeError(f"text expected, not {type(value).__name__}")
         content = utf8(value)
+        if len(content) > MAX_BYTES:
+            raise TooLong
         encoded = self._prefix + varint(len(content)) + content
         if type(value) is str and len(content) <= MAX_TEXT:
             self._memo.offer(self, id(self), value, encoded, MAX_VALUES)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from spanwise.encode.cut import MAX_BYTES, TooLong
 from spanwise.encode.pairs import integer, key_field, pair
 from spanwise.encode.varint import varint
 from spanwise.encode.wire import double, utf8
@@ -161,6 +162,8 @@ class TextValues(Values):
         content = utf8(value)
         size = len(content)
         if size > MAX_TEXT:
+            if size > MAX_BYTES:
+                raise TooLong
             return pair(self.field, b"\x0a" + varint(size) + content)
         head = self.heads.get(size) or self.head(b"\x0a" + varint(size), size)
         return self.offer(value, head + content)
@@ -175,7 +178,10 @@ class IntegerValues(Values):
 
     def __missing__(self, value: int) -> bytes:
         if not 0 <= value < _LARGE:
-            return pair(self.field, integer(value))
+            number = integer(value)
+            if len(number) > MAX_BYTES:
+                raise TooLong
+            return pair(self.field, number)
         content = varint(value)
         size = len(content)
         head = self.heads.get(size) or self.head(b"\x18", size)

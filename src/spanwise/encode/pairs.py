@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from spanwise.encode.cut import MAX_BYTES, TooLong
 from spanwise.encode.varint import varint
 from spanwise.encode.wire import utf8
 
@@ -22,8 +23,14 @@ def pair(key: bytes, value: bytes) -> bytes:
 
 
 def key_field(key: Any) -> bytes:
-    """The key of a KeyValue message, tag and length included."""
+    """The key of a KeyValue message, tag and length included.
+
+    Raises:
+        TooLong: it has to be cut.
+    """
     name = utf8(key if isinstance(key, str) else str(key))
+    if len(name) > MAX_BYTES:
+        raise TooLong
     return b"\x0a" + varint(len(name)) + name
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from spanwise.encode.attributes import MEMO, UNENCODABLE, encode_attributes
+from spanwise.encode.cut import cut, with_mark
 from spanwise.encode.memo import Texts
 from spanwise.encode.request import (
     RECORD,
@@ -108,19 +109,24 @@ def encode_span_fields(
         title = _NAMES[name]
         times = _times(_START, start_ns or 0, _END, end_ns or 0)
     except Exception:
+        name, cuts = cut(_as_text(name))
         return encode_span_fields(
             unsigned(trace_id, _MAX_TRACE_ID),
             unsigned(span_id, MAX_UINT64),
             trace_state,
             None if parent_span_id is None else unsigned(parent_span_id, MAX_UINT64),
             bool(parent_is_remote),
-            _as_text(name),
+            name,
             kind_value if kind_value in (0, 1, 2, 3, 4) else 0,
             unsigned(start_ns, MAX_UINT64),
             unsigned(end_ns, MAX_UINT64),
-            attributes,
+            with_mark(attributes, cuts, "a span's name"),
             more,
         )
+    if more is not None and more[1]:
+        description, cuts = cut(_as_text(more[1]))
+        more = (more[0], description, *more[2:])
+        attributes = with_mark(attributes, cuts, "a span's status description")
     if more is None and (trace_state is DEFAULT_TRACE_STATE or not trace_state):
         return b"".join((ids, kind, title, times, encode_attributes(b"\x4a", attributes), _UNSET))
     return b"".join(
@@ -182,7 +188,7 @@ def _rest(
 ) -> bytes:
     status = _STATUSES.get(code, _UNSET)
     if description:
-        status = nested(b"\x7a", text(b"\x12", _as_text(description)) + status[2:])
+        status = nested(b"\x7a", text(b"\x12", description) + status[2:])
     return b"".join(
         (
             status,
@@ -229,10 +235,13 @@ def _each(encode: Callable[[Any], bytes], items: Sequence[Any], prefix: bytes, d
 
 def _event(event: Any) -> bytes:
     """One event with its tag. A timestamp or name that cannot be written costs only itself."""
+    attributes = event.attributes
     try:
         name = _EVENT_NAMES[event.name]
     except Exception:
-        name = text(b"\x12", _as_text(event.name))
+        title, cuts = cut(_as_text(event.name))
+        name = text(b"\x12", title)
+        attributes = with_mark(attributes, cuts, "an event's name")
     return nested(
         b"\x5a",
         b"".join(
@@ -240,7 +249,7 @@ def _event(event: Any) -> bytes:
                 b"\x09",
                 fixed64(unsigned(event.timestamp, MAX_UINT64)),
                 name,
-                encode_attributes(b"\x1a", event.attributes),
+                encode_attributes(b"\x1a", attributes),
                 _count(b"\x20", event.dropped_attributes),
             )
         ),
