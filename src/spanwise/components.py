@@ -82,7 +82,7 @@ def propagators() -> list[str]:
     if missing:
         left = [name for name in asked if name not in missing] or ["tracecontext", "baggage"]
         _logger.warning(
-            "no propagator %s is installed (%s); used are: %s. Installed: %s",
+            "no propagator %s is installed (%s); using %s. Installed: %s",
             ", ".join(map(repr, missing)),
             OTEL_PROPAGATORS,
             ", ".join(left),
@@ -96,7 +96,7 @@ def _load(group: str, name: str, variable: str) -> Any:
     found = {entry.name: entry for entry in entry_points(group)}
     if name not in found:
         _logger.warning(
-            "no %r is installed (%s); the default is used. Installed: %s",
+            "%r is not installed (%s); the default is used. Installed: %s",
             name,
             variable,
             ", ".join(sorted(found)) or "none",

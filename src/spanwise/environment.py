@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 from typing import Final
 
 from spanwise import values
+from spanwise.shown import short_repr
 from spanwise.variables import KNOWN, is_known, meant
 
 __all__ = ["mend"]
@@ -20,7 +21,6 @@ Environ = MutableMapping[str, str]
 # Returns for a value that can be used as it is; raises as the parsers of :mod:`spanwise.values`.
 Check = Callable[[str], object]
 
-_MOST_SHOWN: Final = 80
 _HOUR: Final = 3_600_000
 # More attributes, events or links than any span has room for, and what C counts to.
 _MOST_COUNTED: Final = 1_000_000
@@ -56,9 +56,9 @@ def _resource(text: str) -> None:
         if separator and key.strip():
             good.append(part)
         elif part.strip():
-            bad.append(f"pair {position} ({key.strip()[:_MOST_SHOWN]!r})")
+            bad.append(f"pair {position} ({short_repr(key.strip())})")
     if bad:
-        _some(",".join(good), f"expected key=value pairs separated by commas, and {', '.join(bad)} is none")
+        _some(",".join(good), f"expected key=value pairs separated by commas, not as in {', '.join(bad)}")
 
 
 def _patterns(text: str) -> None:
@@ -69,11 +69,11 @@ def _patterns(text: str) -> None:
         try:
             re.compile(part)
         except re.error as error:
-            bad.append(f"{_shown(part)} ({error})")
+            bad.append(f"{short_repr(part)} ({error})")
         else:
             good.append(part)
     if bad:
-        _some(",".join(good), f"no regular expression is {', '.join(bad)}")
+        _some(",".join(good), f"not a regular expression: {', '.join(bad)}")
 
 
 def _conventions(text: str) -> None:
@@ -81,9 +81,9 @@ def _conventions(text: str) -> None:
     unknown = [each for each in asked if each not in _CONVENTIONS]
     if not unknown:
         return
-    what = f"no group of conventions that is known here is {', '.join(map(_shown, unknown))}"
-    # Another package may know it.
-    _some(text if len(unknown) < len(asked) else "", what)
+    # Where others are known it is left: another package may know it.
+    left = text if len(unknown) < len(asked) else ""
+    _some(left, f"unknown group of conventions: {', '.join(map(short_repr, unknown))}")
 
 
 def _installed(group: str, *built_in: str) -> Check:
@@ -98,14 +98,14 @@ def _installed(group: str, *built_in: str) -> Check:
         known = {*built_in, *(entry.name for entry in entry_points(group))}
         missing = [name for name in asked if name not in known and name.lower() not in known]
         if missing:
-            what = f"not installed is {', '.join(map(_shown, missing))}{_near(missing[0], known)}"
+            what = f"not installed: {', '.join(map(short_repr, missing))}. {_near(missing[0], known)}"
             _some(",".join(name for name in asked if name not in missing), what)
 
     return check
 
 
 def _some(left: str, what: str) -> None:
-    """Raises what says that ``left`` can be used, if that is anything."""
+    """Raises the error of a value of which only ``left`` can be used; nothing of it where that is empty."""
     raise values.Partly(left, what) if left else ValueError(what)
 
 
@@ -145,12 +145,12 @@ _CHECKS: Final[dict[str, Check]] = {
 
 
 def mend(environ: Environ = os.environ) -> list[str]:
-    """Takes out of the environment what OpenTelemetry's parts cannot use, and returns what there is to tell.
+    """Removes from the environment what OpenTelemetry's parts cannot use, and returns a message for each.
 
-    To be called before the SDK is imported. A value of which some can be used is left with that.
+    To be called before the SDK is imported. A value that can be used in part is reduced to that part.
 
     Args:
-        environ: the process's, in which children find it mended too.
+        environ: the process's own, so that its children inherit the corrected values.
     """
     problems: list[str] = []
     for name in [each for each in environ if each[:4].upper() in ("OTEL", "SPAN", "OTLE")]:
@@ -165,10 +165,10 @@ def mend(environ: Environ = os.environ) -> list[str]:
     problems += _sampled(environ)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         path = environ.get(name)
-        if path and values.unreadable(path):
+        reason = values.unreadable(path) if path else ""
+        if path and reason:
             problems.append(
-                f"{_shown(path)} cannot be used ({name}): there is no such file that can be read."
-                " The system's authorities are trusted"
+                f"{short_repr(path)} cannot be used ({name}): {reason}. The system's certificates are used"
             )
     return problems
 
@@ -189,21 +189,21 @@ def _mended(environ: Environ, name: str, text: str, check: Check) -> Iterable[st
         return
     except values.Partly as error:
         environ[name] = str(error.value)
-        outcome = f"{error}. {_shown(environ[name])} is used"
+        outcome = values.sentences(str(error), f"{short_repr(environ[name])} is used")
     except ValueError as error:
         del environ[name]
-        outcome = f"{error}. It counts as not set"
-    yield f"{_shown(text)} cannot be used ({name}): {outcome}"
+        outcome = values.sentences(str(error), "It is ignored")
+    yield f"{short_repr(text)} cannot be used ({name}): {outcome}"
 
 
 def _sampled(environ: Environ) -> Iterable[str]:
-    """Whether the sampler's argument is a share, where it is used at all."""
+    """Checks the sampler's argument, which must be a share where one is used at all."""
     name, sampler = "OTEL_TRACES_SAMPLER_ARG", environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
     text = environ.get(name, "").strip()
     if not text or (sampler and sampler not in _RATIOS):
         return
     if not sampler:
-        yield f"{_shown(text)} is of no use ({name}): OTEL_TRACES_SAMPLER names no sampler that takes it"
+        yield f"{short_repr(text)} has no effect ({name}): OTEL_TRACES_SAMPLER names no sampler that takes it"
         return
     try:
         usable = 0 <= float(text) <= 1
@@ -211,23 +211,19 @@ def _sampled(environ: Environ) -> Iterable[str]:
         usable = False
     if not usable:
         del environ[name]
-        yield f"{_shown(text)} cannot be used ({name}): expected a share from 0 to 1. 1 is used"
+        yield f"{short_repr(text)} cannot be used ({name}): expected a number from 0 to 1. 1 is used"
 
 
 def _misspelt(name: str) -> Iterable[str]:
     nearest = meant(name)
     if nearest:
-        yield f"there is no setting {_shown(name)}. Did you mean {nearest}?"
+        yield f"there is no setting {short_repr(name)}. Did you mean {nearest}?"
     elif name.startswith("SPANWISE_"):
-        yield f"there is no setting {_shown(name)}. The README's table has all names"
+        yield f"there is no setting {short_repr(name)}. The README lists all settings"
 
 
 def _near(name: str, known: Iterable[str]) -> str:
     import difflib
 
     close = difflib.get_close_matches(name.lower(), sorted(known), n=1)
-    return f". Did you mean {close[0]!r}?" if close else f". Installed: {', '.join(sorted(known)) or 'none'}"
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+    return f"Did you mean {close[0]!r}?" if close else f"Installed: {', '.join(sorted(known)) or 'none'}"

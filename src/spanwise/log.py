@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["DEBUG", "ERROR", "INFO", "LONGEST", "WARNING", "Log", "own_threads"]
+__all__ = ["DEBUG", "ERROR", "INFO", "LONGEST", "WARNING", "Log", "must_pass", "own_threads"]
 
 LONGEST = 1_000
 """Characters of one value in a message. A server's own text may be megabytes."""
@@ -50,9 +50,8 @@ class Log:
         self._name = name
         self._clock = clock
         self._logger: Any = None
-        self._last: dict[
-            str, tuple[float, int]
-        ] = {}  # when it was last told, and how many were left out since
+        # By message: when it may be logged again, and how many were left out since.
+        self._last: dict[str, tuple[float, int]] = {}
 
     def debug(self, message: str, *arguments: object, exc_info: Any = None) -> None:
         """What only somebody who looks for it wants to know."""
@@ -78,9 +77,10 @@ class Log:
         """A warning that may come a thousand times a second: once a minute, with how many were left out."""
         now = self._clock()
         until, left_out = self._last.get(message, (now, 0))
-        if now < until or (message not in self._last and len(self._last) >= _MOST_SELDOM):
-            if message in self._last:
-                self._last[message] = (until, left_out + 1)
+        if now < until:
+            self._last[message] = (until, left_out + 1)
+            return
+        if message not in self._last and len(self._last) >= _MOST_SELDOM:
             return
         self._last[message] = (now + _REST, 0)
         if left_out:
@@ -96,17 +96,21 @@ class Log:
                 logger = self._logger = logging.getLogger(self._name)
             if logger.isEnabledFor(level):
                 arguments = tuple(map(_safe, arguments))
-                if _own_thread():
+                if get_ident() in own_threads:
                     _name_thread()
                 # 3: a formatter names the line that called `warning`, not one of this file.
                 logger.log(level, message, *arguments, exc_info=exc_info, stacklevel=3)
         except Exception as error:
-            _tell_of(error, message, arguments)
+            _print_instead(error, message, arguments)
         except BaseException as error:
-            # A handler that ends the process (SystemExit) may do so on a thread of the application's.
-            if not _own_thread():
+            if must_pass(error):
                 raise
-            _tell_of(error, message, arguments)
+            _print_instead(error, message, arguments)
+
+
+def must_pass(error: BaseException) -> bool:
+    """Whether foreign code's exception may pass: it may end a thread of the application's, but none of ours."""
+    return not isinstance(error, Exception) and get_ident() not in own_threads
 
 
 class _Shown:
@@ -143,10 +147,6 @@ def _cut(text: str) -> str:
     return f"{printable(text[:LONGEST])}... [{len(text) - LONGEST} more characters]"
 
 
-def _own_thread() -> bool:
-    return get_ident() in own_threads
-
-
 def _name_thread() -> None:
     """Has the line's ``threadName`` say which of ours it comes from: :mod:`threading` knows none."""
     import threading
@@ -154,7 +154,7 @@ def _name_thread() -> None:
     threading.current_thread().name = own_threads[get_ident()]
 
 
-def _tell_of(error: BaseException, message: str, arguments: tuple[object, ...]) -> None:
+def _print_instead(error: BaseException, message: str, arguments: tuple[object, ...]) -> None:
     """The message on stderr instead; with the first, why."""
     global _handler_failed
     try:
@@ -163,9 +163,9 @@ def _tell_of(error: BaseException, message: str, arguments: tuple[object, ...]) 
             _handler_failed = True
             text += (
                 f"\nspanwise: the line above is here because a logging handler, filter or formatter of the"
-                f" application raised {_shown(error, repr)}; mend it to see such lines in the log"
+                f" application raised {_shown(error, repr)}; fix it to see such lines in the log"
             )
         print(f"spanwise: {text}", file=sys.stderr, flush=True)
-    except BaseException:  # stderr may be closed, or the application's own object
-        if not _own_thread() and not isinstance(sys.exc_info()[1], Exception):
+    except BaseException as failure:  # stderr may be closed, or the application's own object
+        if must_pass(failure):
             raise

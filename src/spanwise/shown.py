@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["figure", "printable"]
+__all__ = ["figure", "printable", "short_repr"]
 
 # Beyond, a number in full is no easier to read.
 _MOST_DIGITS = 24
@@ -11,6 +11,11 @@ _MOST_DIGITS = 24
 def printable(text: str) -> str:
     """The text without what a terminal would act upon."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def short_repr(text: str, most: int = 80) -> str:
+    """The text in quotes, escaped; beyond ``most`` characters it is cut."""
+    return repr(text if len(text) <= most else f"{text[:most]}…")
 
 
 def figure(value: float, digits: int = 6) -> str:

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 from spanwise import values
 from spanwise.settings import OTLP, SIGNALS, Exporter, Settings, documentation, fields
+from spanwise.shown import short_repr
 
 __all__ = ["load", "thresholds_file"]
-
-_MOST_SHOWN = 80  # characters of a value in a message
 
 
 class _Found(NamedTuple):
@@ -30,7 +29,7 @@ def _known_names() -> list[str]:
 
 
 def _hint(name: str) -> str:
-    """What somebody may have meant: the name in code of a variable, or of something close."""
+    """The nearest setting's name in code, for a variable's name or a misspelt one."""
     import difflib  # nobody's start needs it but that of who misspells
 
     meant = {each: each for each in _known_names()}
@@ -38,7 +37,7 @@ def _hint(name: str) -> str:
         for prefix in ("", "otel_", "spanwise_"):
             meant.setdefault(variable.lower().removeprefix(prefix), field)
     close = difflib.get_close_matches(name.lower(), meant, n=1, cutoff=0.75)
-    return f"Did you mean {meant[close[0]]!r}?" if close else "The README's table of settings has all names"
+    return f"Did you mean {meant[close[0]]!r}?" if close else "The README lists all settings"
 
 
 def _as_text(value: object) -> str:
@@ -52,7 +51,7 @@ def _as_text(value: object) -> str:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, (str, int, float)):
-        raise ValueError(f"{type(value).__name__} is no type of a setting")
+        raise ValueError(f"a setting cannot be of type {type(value).__name__}")
     return str(value)
 
 
@@ -106,11 +105,14 @@ class _Reader:
             except values.Partly as error:
                 found = _Found(error.value, place)
                 rest = "The others are sent" if parse is values.headers else f"{error.value} is used"
-                self.problems.append(f"{_shown(name, value)} ({place}): {error}. {rest}")
+                told = values.sentences(str(error), rest)
+                self.problems.append(f"{_shown(name, value)} ({place}): {told}")
             except ValueError as error:
                 unusable.append((place, f"{_shown(name, value)} cannot be used ({place}): {error}"))
             except Exception as error:  # an object of the application's that raises where it is read
-                unusable.append((place, f"a value that raises {type(error).__name__} is no use ({place})"))
+                unusable.append(
+                    (place, f"a value that raises {type(error).__name__} cannot be used ({place})")
+                )
         for _, problem in unusable:
             used = otherwise if found is None else found.value
             self.problems.append(f"{problem}. {_used(name, used)}")
@@ -128,14 +130,14 @@ def _shown(name: str, value: object) -> str:
         text = type(value).__name__
     if name.endswith("endpoint"):
         text = values.without_secrets(text)
-    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+    return short_repr(text)
 
 
 def _used(name: str, value: object) -> str:
     if name.endswith("headers"):
-        return "They are left out" if not value else "Those of the next source are sent"
+        return "Those of the next source are sent" if value else "They are ignored"
     text = ",".join(map(str, value)) if isinstance(value, tuple) else str("" if value is None else value)
-    return f"{text.lower() if isinstance(value, bool) else text} is used" if text else "It counts as not set"
+    return f"{text.lower() if isinstance(value, bool) else text} is used" if text else "It is ignored"
 
 
 def thresholds_file(settings: Settings) -> Path | None:
@@ -186,8 +188,8 @@ def load(
             if batch in chosen:
                 variables = {field.name: field.metadata["env"] for field in fields(Settings)}
                 reader.problems.append(
-                    f"{chosen[batch]} cannot be used ({variables[batch]}): it is more than the {most} that"
-                    f" {variables[queue]} allows. {most} is used"
+                    f"{chosen[batch]} cannot be used ({variables[batch]}): a request cannot hold more"
+                    f" than the queue ({variables[queue]}). {most} is used"
                 )
             chosen[batch] = most
     return dataclasses.replace(settings, **chosen, problems=tuple(reader.problems))
@@ -217,16 +219,16 @@ def _exporter(reader: _Reader, signal: str, general: Mapping[str, _Found]) -> Ex
     lone = made.client_key and not made.client_certificate
     if lone:
         reader.note(
-            f"{_shown('client_key', made.client_key)} is of no use ({made.place('client_key')}): there is no"
-            " client certificate that it is the key of"
+            f"{_shown('client_key', made.client_key)} has no effect ({made.place('client_key')}): no client"
+            " certificate is set"
         )
     for name in ("certificate", "client_certificate", *([] if lone else ["client_key"])):
         path = getattr(made, name)
         # Where it is used, the delivery finds out, and says what it costs.
         if path and not made.encrypted and values.unreadable(path):
             reader.note(
-                f"{_shown(name, path)} cannot be read ({made.place(name)}). It is of no use: the destination"
-                " is not spoken to over TLS"
+                f"{_shown(name, path)} cannot be read ({made.place(name)}). It has no effect: the connection"
+                " does not use TLS"
             )
     return made
 

@@ -23,7 +23,7 @@ import time
 from _thread import allocate_lock, get_ident, start_new_thread
 from functools import partial
 
-from spanwise.log import Log, own_threads
+from spanwise.log import Log, must_pass, own_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -209,11 +209,6 @@ def release() -> None:
     start_waiting()
 
 
-def must_pass(error: BaseException) -> bool:
-    """Whether what a callback raised is for whoever called us: its own thread may be ended, ours must not."""
-    return not isinstance(error, Exception) and get_ident() not in own_threads
-
-
 def _start(thread: Thread) -> bool:
     global _refused
     if sys.is_finalizing():
@@ -273,8 +268,8 @@ def _report(name: str, then: str) -> None:
         return
     _reported.add(name)
     _logger.exception(
-        "the thread %s failed unexpectedly, and %s; please report this, unless the error is of the "
-        "application's own code. Later ones are logged at DEBUG",
+        "the thread %s failed unexpectedly, and %s; please report this, unless the error comes from the "
+        "application's own code. Further failures are logged at DEBUG",
         name,
         then,
     )

@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import unquote
 
+from spanwise.shown import short_repr
+
 __all__ = [
     "Partly",
     "boolean",
@@ -18,6 +20,7 @@ __all__ = [
     "names",
     "one_of",
     "pairs",
+    "sentences",
     "specified_boolean",
     "unreadable",
     "whole",
@@ -26,7 +29,7 @@ __all__ = [
 
 # A time-out shorter than that is most likely meant in seconds, which other SDKs take it for.
 _SHORTEST_TIMEOUT = 100
-_MOST_SHOWN = 40  # characters of a header's name
+_LONGEST_NAME = 40  # characters of a header's name in a message
 # RFC 9110, 5.6.2
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # Those that say how a request is framed: an export sets them itself, and another's would break it.
@@ -76,20 +79,20 @@ def whole(least: int, most: int) -> Callable[[str], int]:
         if number < least:
             raise ValueError(f"expected a whole number, {least} or more")
         if number > most:
-            raise Partly(most, f"{most} is the most")
+            raise Partly(most, f"the maximum is {most}")
         return number
 
     return parse
 
 
 def milliseconds(most: int) -> Callable[[str], int]:
-    """A parser of time-outs up to ``most``; one that hardly any server can keep to holds, and is told."""
+    """A parser of time-outs up to ``most``. One that hardly any server can meet is used, with a message."""
     parse_number = whole(1, most)
 
     def parse(text: str) -> int:
         number = parse_number(text)
         if number < _SHORTEST_TIMEOUT:
-            raise Partly(number, f"it is in milliseconds. Did you mean {number * 1000}?")
+            raise Partly(number, f"the unit is milliseconds. Did you mean {number * 1000}?")
         return number
 
     return parse
@@ -122,40 +125,45 @@ def headers(
     for position, (name, value) in enumerate(found, 1):
         problem = _problem(name, value)
         if problem:
-            bad.append(f"pair {position} ({problem})")
+            bad.append(f"pair {position}{problem}")
         else:
             good[str(name).lower()] = str(value)
     if bad:
-        what = f"no header can be {', or '.join(bad)}"
+        what = "; ".join(bad)
         raise Partly(tuple(good.items()), what) if good else ValueError(what)
     return tuple(good.items())
 
 
 def _problem(name: object, value: object) -> str:
-    """Why a header cannot be sent; empty where it can."""
+    """Why a header cannot be sent, to follow its position; empty where it can."""
     if value is None:
         # The whole of it may be a token that stands here by mistake.
-        return "without '='; a comma within a value is written %2C"
+        return " has no '=' (write a comma within a value as %2C)"
     if not isinstance(name, str) or not isinstance(value, (str, int, float)):
-        return "which is no text"
-    shown = repr(_shown(name))
+        return " is not text"
+    shown = f" ({_shown(name)})"
     if not name or not _TOKEN.issuperset(name):
-        return f"{shown}, which cannot be a header's name"
+        return f"{shown} is not a valid header name"
     if name.lower() in _OURS:
-        return f"{shown}, which the export sets itself"
+        return f"{shown} is set by the exporter itself"
     # Latin-1 without control characters is what HTTP/1.1 carries (RFC 9110, 5.5).
     if any((each < " " and each != "\t") or each == "\x7f" or each > "\xff" for each in str(value)):
-        return f"{shown}, whose value holds a character that no header can carry"
+        return f"{shown} has a character in its value that no header can carry"
     return ""
 
 
 def _shown(name: str) -> str:
-    """Of what stands where a name should, as much as is no secret: ``Authorization: Bearer …`` is one."""
+    """A header's name for a message, without what may be a secret: ``Authorization: Bearer …`` has one."""
     shown = name.partition(":")[0]
     first, blank, _ = shown.strip().partition(" ")
     if blank and first.lower() in ("authorization", "basic", "bearer", "token", "apikey", "api-key"):
         shown = f"{first} …"
-    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
+    return short_repr(shown, _LONGEST_NAME)
+
+
+def sentences(first: str, second: str) -> str:
+    """Two sentences of a message in one text."""
+    return f"{first}{'' if first.endswith('?') else '.'} {second}"
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:
@@ -179,11 +187,11 @@ def without_secrets(url: str) -> str:
 
 
 def unreadable(path: str) -> str:
-    """Why a file, or a folder, cannot be read; empty where it can. Not opened: a pipe would make us wait."""
+    """Why a file or folder cannot be read; empty where it can. It is not opened: a pipe would block."""
     try:
         os.stat(path)
         return "" if os.access(path, os.R_OK) else "Permission denied"
     except OSError as error:
         return error.strerror or type(error).__name__
     except ValueError:  # a NUL, or what no file system has for a character
-        return "no path is written so"
+        return "not a valid path"

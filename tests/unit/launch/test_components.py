@@ -87,4 +87,4 @@ def test_a_propagator_that_is_not_installed_costs_itself_alone() -> None:
         timeout=60,
     )
     assert done.stdout.splitlines() == ["True", "['traceparent', 'tracestate']"], done.stderr
-    assert "no propagator 'b4' is installed (OTEL_PROPAGATORS); used are: tracecontext" in done.stderr
+    assert "no propagator 'b4' is installed (OTEL_PROPAGATORS); using tracecontext" in done.stderr
