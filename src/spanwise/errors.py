@@ -5,7 +5,9 @@ Each message names the thing, then the place in brackets, then what to do about 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+TYPE_CHECKING = False  # the launcher imports this module before it becomes the program
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "ConfigurationError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import _signal as signal  # type: ignore[import-not-found]  # `signal` itself takes the launcher's start 4 ms
 import sys
 
 __all__ = ["deadly", "keep_status"]
@@ -25,14 +25,15 @@ class _Deadly:
 
     def __exit__(self, *_: object) -> None:
         self._depth -= 1
-        if self._depth == 0 and self._changed and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        if self._depth == 0 and self._changed:
             self._changed = False
-            _set(signal.default_int_handler)
+            if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+                _set(signal.default_int_handler)
 
 
-def _set(handler: signal.Handlers | object) -> bool:
+def _set(handler: object) -> bool:
     try:
-        signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
+        signal.signal(signal.SIGINT, handler)
     except ValueError:  # not on the main thread of the main interpreter
         return False
     return True

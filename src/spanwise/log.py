@@ -109,7 +109,7 @@ class Log:
 
 
 def must_pass(error: BaseException) -> bool:
-    """Whether foreign code's exception may pass: it may end a thread of the application's, but none of ours."""
+    """Whether foreign code's exception may pass: it may end the application's thread, but none of ours."""
     return not isinstance(error, Exception) and get_ident() not in own_threads
 
 

@@ -47,17 +47,11 @@ def start_traces(launched: Launch, pipeline: Pipeline, described: Resource) -> C
     if pipeline.span_processor is not None:
         provider.add_span_processor(pipeline.span_processor)
     settings = launched.settings
+    limits = _batching(settings.span_queue, settings.span_batch, settings.span_delay)
     for exporter in _others(launched, pipeline, "traces"):
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        # The processor itself would refuse a queue that is shorter than its own default for a request.
-        processor = BatchSpanProcessor(
-            exporter,
-            max_queue_size=settings.span_queue,
-            max_export_batch_size=settings.span_batch,
-            schedule_delay_millis=max(settings.span_delay, 1),
-        )
-        provider.add_span_processor(processor)
+        provider.add_span_processor(BatchSpanProcessor(exporter, **limits))
     if launched.slow is not None:
         pipeline.companions.append(launched.slow)
     _renewed_by_forks_in_c(provider)
@@ -75,14 +69,9 @@ def start_logs(launched: Launch, pipeline: Pipeline, described: Resource) -> Cal
     if pipeline.log_processor is not None:
         provider.add_log_record_processor(pipeline.log_processor)
     settings = launched.settings
+    limits = _batching(settings.log_queue, settings.log_batch, settings.log_delay)
     for exporter in _others(launched, pipeline, "logs"):
-        processor = BatchLogRecordProcessor(
-            exporter,
-            max_queue_size=settings.log_queue,
-            max_export_batch_size=settings.log_batch,
-            schedule_delay_millis=max(settings.log_delay, 1),
-        )
-        provider.add_log_record_processor(processor)
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter, **limits))
     _renewed_by_forks_in_c(provider)
     set_logger_provider(provider)
     return provider.shutdown
@@ -131,6 +120,11 @@ def exporter_names(loaded: Settings, signal: str) -> Sequence[str]:
     """The exporters that a signal goes to."""
     chosen: Sequence[str] = getattr(loaded, f"{signal}_exporter")
     return [name for name in chosen if name != "none"]
+
+
+def _batching(queue: int, batch: int, delay: int) -> dict[str, Any]:
+    # All three: the SDK's processors refuse a queue that is shorter than their own default for a request.
+    return {"max_queue_size": queue, "max_export_batch_size": batch, "schedule_delay_millis": max(delay, 1)}
 
 
 def _renewed_by_forks_in_c(provider: Any) -> None:

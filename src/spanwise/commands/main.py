@@ -27,11 +27,11 @@ def main() -> None:
 
 
 def _run(command: list[str]) -> None:
+    """Runs a program under telemetry; imports click, which takes 20 ms, only if there are options to read."""
     if not command or command[0].startswith("-"):
         from spanwise.commands.group import cli
 
-        cli()
-    # Without options of its own: reading a command line by click costs a start 20 ms.
+        cli()  # which exits
     import os
 
     from spanwise.commands.execute import command_line, execute

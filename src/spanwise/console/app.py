@@ -12,10 +12,10 @@ from starlette.types import ASGIApp
 from spanwise.console.api import api_routes
 from spanwise.console.guard import Guard
 from spanwise.console.receive import OTLP_PATHS, otlp_routes
+from spanwise.console.schema import first_line
 from spanwise.console.store import Store
 from spanwise.console.views import page_routes, refused_page
 from spanwise.log import Log
-from spanwise.shown import printable
 
 __all__ = ["build_app"]
 
@@ -36,7 +36,7 @@ def build_app(store: Store, *, token: str | None, host: str, port: int, otlp_end
 
 
 def _unreadable(_: Request, error: Exception) -> Response:
-    """What DuckDB cannot read, as where a part of its file is damaged, is one sentence and no traceback."""
-    text = printable((str(error).splitlines() or [""])[0][:200])
+    """An error of DuckDB's, where its file is damaged in part, is one sentence and no traceback."""
+    text = first_line(error)
     _log.seldom("The console cannot read its file: %s", text)
     return JSONResponse({"error": f"the console's file cannot be read: {text}"}, 500)

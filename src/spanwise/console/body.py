@@ -49,7 +49,7 @@ async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
         raise BodyError(415, f"content-encoding {encoding[:40]!r} is not supported; use gzip or none")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
-        raise BodyError(413, f"the body is larger than {limit} bytes; send smaller batches")
+        raise _too_large(limit)
     try:
         body = await asyncio.wait_for(_received(request, limit), _READ_SECONDS)
     except asyncio.TimeoutError:

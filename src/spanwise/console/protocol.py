@@ -57,7 +57,7 @@ def http_protocol(endpoint: str, most: int) -> type[asyncio.Protocol]:
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self.look()
-            slowest = next(iter(self.slow))
+            slowest = next(iter(self.slow), self)
             if len(self.connections) >= most and slowest is not self:
                 slowest.cut()
 
@@ -131,7 +131,7 @@ def http_protocol(endpoint: str, most: int) -> type[asyncio.Protocol]:
             told = f"{found}. {_FIX} and OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}."
             if found not in self.told:
                 self.told.add(found)
-                _log.warning("%s Said once.", told)
+                _log.warning("%s This is logged once.", told)
             # gRPC's own message for an answer in HTTP/1.1 says that much; a closed connection says nothing.
             self.send_400_response(told)
 

@@ -18,7 +18,7 @@ from spanwise.shown import printable
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["COLUMN_TYPES", "TABLES", "open_database", "open_for_reading", "readable"]
+__all__ = ["COLUMN_TYPES", "TABLES", "first_line", "open_database", "open_for_reading", "readable"]
 
 _VERSION: Final = 1
 _OTHER_FILE: Final = "Name another file with --database"
@@ -83,7 +83,7 @@ def readable(place: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, RuntimeError) as error:
-        raise _unusable(place, _OTHER_FILE, f"DuckDB says: {_first_line(error)}") from None
+        raise _unusable(place, _OTHER_FILE, f"DuckDB says: {first_line(error)}") from None
 
 
 def open_for_reading(path: Path) -> duckdb.DuckDBPyConnection:
@@ -129,14 +129,15 @@ def _connect(place: str, if_open: str, if_bad: str, read_only: bool = False) -> 
                 where=place,
                 fix=f"{if_open}.",
             ) from None
-        raise _unusable(place, if_bad, f"DuckDB says: {_first_line(error)}") from None
+        raise _unusable(place, if_bad, f"DuckDB says: {first_line(error)}") from None
 
 
 def _unusable(place: str, fix: str, why: str) -> ConfigurationError:
     return ConfigurationError("The database cannot be opened", where=place, fix=f"{fix}. {why}")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, escaped and cut."""
     return printable((str(error).splitlines() or [""])[0][:200])
 
 

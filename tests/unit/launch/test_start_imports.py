@@ -9,35 +9,23 @@ from pathlib import Path
 
 import pytest
 
-FACE = {
-    *("", ".alerts", ".alerts.listeners", ".launch", ".manual", ".manual.controllers", ".manual.face"),
-    *(".interrupts", ".manual.nothing", ".probes", ".probes.endpoint", ".snapshot"),
-}
-LAUNCHED = FACE | {
-    *(
-        ".deliver",
-        ".deliver.lifecycle",
-        ".deliver.destinations",
-        ".deliver.segment_file",
-        ".distro",
-        ".environment",
-        ".errors",
-        ".forks",
-    ),
-    *(".installed", ".instrumentors", ".instrumentors._base", ".instrumentors._first_record"),
-    *(".instrumentors._imports", ".instrumentors._patches", ".instrumentors._traceback"),
-    ".instrumentors.functools",
-    *(
-        ".instrumentors.load",
-        ".instrumentors.reloader",
-        ".instrumentors.table",
-        ".launched",
-        ".log",
-        ".names",
-    ),
-    *(".notices", ".options", ".pending", ".report", ".settings", ".shown", ".sources", ".telemetry"),
-    *(".threads", ".values", ".variables", ".waiting"),
-}
+
+def _names(text: str) -> set[str]:
+    return {f".{name}" for name in text.split()}
+
+
+FACE = {""} | _names("""
+alerts alerts.listeners interrupts launch manual manual.controllers manual.face manual.nothing probes
+probes.endpoint snapshot
+""")
+LAUNCHED = FACE | _names("""
+deliver deliver.destinations deliver.lifecycle deliver.segment_file
+distro environment errors forks installed
+instrumentors instrumentors._base instrumentors._first_record instrumentors._imports instrumentors._patches
+instrumentors._traceback instrumentors.functools instrumentors.load instrumentors.reloader instrumentors.table
+launched log names notices options pending report settings shown sources telemetry threads values variables
+waiting
+""")
 FLASK = LAUNCHED | {".instrumentors.flask"}
 
 # Of all else that a start could import, what takes long: by the name of the module or its package.
@@ -81,6 +69,19 @@ def heavy(modules: set[str]) -> set[str]:
 # On a busy machine telemetry would start by itself meanwhile.
 HOLD = "from spanwise import waiting; waiting._over.set()\n"
 SHOW = "import sys; print(*sys.modules)"
+# Of the standard library, what a process without telemetry and the launcher do without.
+SPARED = {
+    "collections",
+    "contextlib",
+    "dataclasses",
+    "enum",
+    "functools",
+    "inspect",
+    "logging",
+    "re",
+    "signal",
+}
+SPARED |= {"threading", "typing"}
 
 
 def test_a_launched_process(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_process_without_telemetry(value: str, tmp_path: Path) -> None:
     assert ours(found) <= FACE
     more = found - imported([sys.executable, "-c", SHOW], tmp_path)
     assert not heavy(more)
-    assert not {"typing", "re", "dataclasses", "logging", "threading", "contextlib", "inspect"} & more
+    assert not SPARED & more
 
 
 def test_the_launcher_before_it_becomes_the_program(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_the_launcher_before_it_becomes_the_program(tmp_path: Path) -> None:
     assert ours(found) <= FACE | {".commands", ".commands.main", ".commands.execute", ".errors"}
     more = found - imported([sys.executable, "-c", SHOW], tmp_path)
     assert not heavy(more)
-    assert not {"typing", "re", "dataclasses", "logging", "threading", "contextlib", "inspect"} & more
+    assert not SPARED & more
 
 
 def test_the_end_of_a_process_that_needed_no_telemetry_imports_nothing(tmp_path: Path) -> None:
