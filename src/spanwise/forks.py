@@ -28,7 +28,7 @@ __all__ = ["after_any_fork", "after_fork_in_c", "in_uwsgi", "look", "mark", "not
 _logger = Log("spanwise.forks")
 
 LOADING = 5.0
-"""Seconds between two looks at whether uWSGI's master has recorded something; the default delay of a span."""
+"""Seconds between two looks at what uWSGI's master has recorded; the default delay of a span."""
 
 _WIPE_ON_FORK = 18  # MADV_WIPEONFORK of Linux 4.14 and later; the module mmap does not name it
 
@@ -122,17 +122,20 @@ def noticed() -> None:
             mark[0] = 1
 
 
-def wait_for_server() -> None:
+def wait_for_server(deliver: Callable[[], bool]) -> None:
     """Has our threads begin, in uWSGI, when its process begins to serve; elsewhere they begin at once.
 
     uWSGI's master forks its workers while our threads are busy with their beginning. A thread that runs
     Python at that moment holds the interpreter's lock for ever in the child: 8 of 12 starts with 6 workers
-    had one that hung. What is recorded while the application is loaded is delivered from the master, by
-    threads that begin at most :data:`LOADING` seconds later.
+    had one that hung. So the master has one thread that sleeps, and wakes to deliver what was recorded while
+    the application was loaded.
+
+    Args:
+        deliver: sends what waits, on the calling thread; tells whether nothing is left.
     """
     if in_uwsgi():
         hold()
-        _waiting.append(_Waiting())
+        _waiting.append(_Waiting(deliver))
         mark[0] = 0
 
 
@@ -166,9 +169,10 @@ class _Waiting:
         process: the one that waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deliver: Callable[[], bool]) -> None:
         self.process = os.getpid()
-        self._recorded = False
+        self._deliver = deliver
+        self._recorded = self._delivers = False
         self._asleep = Event()
         # A thread begins by running Python. That is over here, not when the application is loaded and the
         # server forks.
@@ -178,15 +182,22 @@ class _Waiting:
     def recorded(self) -> None:
         """Something was recorded, or the server's hook was called."""
         self._recorded = True
-        if _serves():
+        if _serves() and not self._delivers:
             self._now()
 
     def _watch(self) -> None:
         self._asleep.set()
-        while not self._recorded:
-            # Not woken by what is recorded: that may be the last thing before the server forks.
+        # Not woken by what is recorded: that may be the last thing before the server forks.
+        time.sleep(LOADING)
+        while self in _waiting:
+            if self._recorded:
+                self._recorded, self._delivers = False, True
+                try:
+                    self._recorded |= not self._deliver()
+                except Exception:
+                    _logger.seldom("uWSGI's master could not deliver what it recorded", exc_info=True)
+                self._delivers = False
             time.sleep(LOADING)
-        self._now()
 
     def _now(self) -> None:
         try:

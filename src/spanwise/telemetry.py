@@ -115,7 +115,7 @@ class Telemetry:
             from opentelemetry.instrumentation import propagators
 
             propagators.set_global_response_propagator(propagators.TraceResponsePropagator())  # type: ignore[no-untyped-call]
-        wait_for_server()
+        wait_for_server(pipeline.deliver)
         pipeline.start()
 
     def _stand_by(self) -> None:

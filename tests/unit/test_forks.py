@@ -88,20 +88,22 @@ def test_children_by_c_draw_different_random_numbers() -> None:
 def test_two_threads_that_notice_at_once_both_go_on_when_all_is_done() -> None:
     body = """
     import time
+    went = []
     def slow():
         time.sleep(0.2)
-        say("done")
+        went.append("done")
     forks.after_any_fork(slow)
     def work():
         def notice():
             forks.noticed()
-            say("on")
+            went.append("on")
         threads = [threading.Thread(target=notice) for _ in range(4)]
         for thread in threads: thread.start()
         for thread in threads: thread.join()
+        say(*went)
     in_child(by_c, work)
     """
-    assert said(body) == ["done", "on", "on", "on", "on"]
+    assert said(body) == ["done on on on on"]
 
 
 def test_what_a_callback_records_itself_does_not_wait_for_itself() -> None:
@@ -140,7 +142,7 @@ def test_in_uwsgi_threads_start_when_it_serves() -> None:
     body = UWSGI + textwrap.dedent("""
     from spanwise import threads
     started = threading.Event()
-    forks.wait_for_server()
+    forks.wait_for_server(lambda: True)
     begin = lambda: threads.started(lambda: (say("start"), started.set()), "spanwise-test", again=begin)
     begin()
     forks.after_any_fork(lambda: say("child"))
@@ -161,21 +163,24 @@ def test_in_uwsgi_threads_start_when_it_serves() -> None:
     assert said(body) == ["loaded", "child", "mark 1", "start", "mark 1"]
 
 
-def test_what_uwsgi_s_master_records_is_delivered_a_while_later() -> None:
+def test_what_uwsgi_s_master_records_is_delivered_a_while_later_and_starts_no_thread() -> None:
     body = UWSGI + textwrap.dedent("""
-    import time
     from spanwise import threads
     sys.modules["uwsgi"] = server
-    started = threading.Event()
-    forks.wait_for_server()
-    begin = lambda: threads.started(lambda: (say("start"), started.set()), "spanwise-test", again=begin)
-    begin()
+    done = threading.Semaphore(0)
+    left = [False, True]
+    def deliver():
+        say("deliver")
+        done.release()
+        return left.pop(0)
+    forks.wait_for_server(deliver)
+    assert threads.started(lambda: say("start"), "spanwise-test", again=lambda: None) is None
     forks.noticed(); forks.noticed()
     say("recorded")
-    assert started.wait(30)
-    while not forks.mark[0]: time.sleep(0.01)
+    for _ in range(2): assert done.acquire(timeout=30)
+    say("mark", forks.mark[0])
     """)
-    assert said(body) == ["recorded", "start"]
+    assert said(body) == ["recorded", "deliver", "deliver", "mark 0"]
 
 
 def test_a_hook_that_is_there_is_called_too() -> None:
@@ -193,7 +198,7 @@ def test_elsewhere_threads_start_at_once() -> None:
     body = """
     from spanwise import threads
     started = threading.Event()
-    forks.wait_for_server()
+    forks.wait_for_server(lambda: True)
     threads.started(started.set, "spanwise-test")
     say(started.wait(30), forks.mark[0])
     """

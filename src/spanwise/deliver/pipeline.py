@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from spanwise.context import suppressed
 from spanwise.deliver.account import Account
 from spanwise.deliver.answer import Sender
 from spanwise.deliver.channel import Channel
@@ -121,6 +123,18 @@ class Pipeline:
         self._workers.start()
         for companion in self.companions:
             companion.after_fork()
+
+    def deliver(self) -> bool:
+        """Sends the spans and log records that wait, on the calling thread: where no other delivers.
+
+        Returns:
+            Whether nothing is left.
+        """
+        deadline = time.monotonic() + self._exit_timeout
+        items = [channel for signal, channel in self.channels.items() if signal != "metrics"]
+        with suppressed():
+            left = [channel for channel in items if not channel.drain(deadline)]
+        return not left
 
     def flush(self, timeout: float) -> bool:
         """Sends all that waits within ``timeout`` seconds; tells whether nothing is left."""
