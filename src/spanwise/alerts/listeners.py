@@ -31,10 +31,7 @@ def on_alert(function: Listener) -> Listener:
             warning: give it where it is made once, or take it back with :func:`off_alert`.
 
     Returns:
-        The function, so that this can be its decorator.
-
-    Raises:
-        TypeError: it cannot be called.
+        The function, so that this can be its decorator. What cannot be called is refused with a warning.
 
     Example:
         >>> import spanwise
@@ -43,8 +40,13 @@ def on_alert(function: Listener) -> Listener:
         ...     print(alert.severity, alert.name, alert.status)
     """
     if not callable(function):
-        raise TypeError(f"spanwise.on_alert takes a function, not {type(function).__name__}")
-    if function in LISTENERS:
+        from spanwise.log import Log
+
+        Log("spanwise.alerts.listeners").warning(
+            "spanwise.on_alert takes a function, not %s", type(function).__name__
+        )
+        return function
+    if _known(function):
         return function
     if len(LISTENERS) < _MOST:
         LISTENERS.append(function)
@@ -66,5 +68,12 @@ def off_alert(function: Callable[[Notification], Any]) -> None:
     Args:
         function: as it was given to :func:`on_alert`. One that was not changes nothing.
     """
-    if function in LISTENERS:
+    if _known(function):
         LISTENERS.remove(function)
+
+
+def _known(function: object) -> bool:
+    try:
+        return function in LISTENERS
+    except Exception:  # whoever compares itself to others in a way of its own
+        return False

@@ -199,9 +199,12 @@ def _make(module: str, name: str, *arguments: Any) -> Any:
     first = arguments[0] if arguments else None
     if callable(first):
         # Written without brackets the decorator gets the function here, and the application needs it back.
-        from spanwise.manual.told import tell
+        from spanwise.manual.told import shown, tell
 
-        called = getattr(first, "__qualname__", first)
+        try:
+            called = first.__qualname__
+        except Exception:
+            called = shown(first)
         tell(f"@spanwise.… on {called} needs brackets and its arguments: see help(spanwise); not observed")
         return first
     return imported(module, name, *arguments)

@@ -7,9 +7,10 @@ recorded can be delivered.
 from __future__ import annotations
 
 import logging
-import math
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.trace import Link, SpanContext, StatusCode, use_span
+from opentelemetry.trace import StatusCode, use_span
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from spanwise import log
 from spanwise.encode.spans import encode_span_fields
@@ -28,70 +31,10 @@ from spanwise.spans import arguments, attributes, details, faults, limits
 from spanwise.spans import provider as provider_module
 from spanwise.spans import span as span_module
 from spanwise.spans.provider import TracerProvider
+from wrong import WRONG
 
 RESOURCE = Resource({})
 
-
-class Raising:
-    """Raises whatever is asked of it."""
-
-    def _raise(self, *_: Any) -> Any:
-        raise ValueError("not with me")
-
-    __str__ = __repr__ = __bool__ = __len__ = __iter__ = __eq__ = __hash__ = __getitem__ = _raise  # type: ignore[assignment]
-    __index__ = __float__ = __call__ = _raise
-
-    def __getattr__(self, name: str) -> Any:
-        raise ValueError(name)
-
-
-def cyclic() -> list[Any]:
-    made: list[Any] = [1]
-    made.append(made)
-    return made
-
-
-def deep() -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for _ in range(2000):
-        made = {"k": made}
-    return made
-
-
-WRONG: dict[str, Callable[[], Any]] = {
-    "none": lambda: None,
-    "five": lambda: 5,
-    "minus": lambda: -1,
-    "float": lambda: 1.5,
-    "nan": lambda: math.nan,
-    "infinity": lambda: math.inf,
-    "huge": lambda: 10**30,
-    "true": lambda: True,
-    "text": lambda: "x",
-    "empty": lambda: "",
-    "surrogate": lambda: "\ud800",
-    "bytes": lambda: b"\xff",
-    "list": list,
-    "numbers": lambda: [1, 2],
-    "pairs": lambda: [("a", 1)],
-    "tuple": lambda: (1,),
-    "mapping": lambda: {"a": 1},
-    "odd keys": lambda: {5: 6, None: 7, ("a",): 8, "": 9},
-    "odd values": lambda: {"a": object(), "b": Raising(), "c": cyclic(), "d": {1: {2: 3}}},
-    "object": object,
-    "raising": Raising,
-    "cyclic": cyclic,
-    "deep": deep,
-    "function": lambda: print,
-    "class": lambda: int,
-    "error": lambda: ValueError("x"),
-    "generator": lambda: iter([1, 2]),
-    "set": lambda: {1},
-    "link": lambda: Link(SpanContext(1, 2, False)),
-    "odd link": lambda: Link(5, 6),  # type: ignore[arg-type]
-    "links": lambda: [None, 5, Link(None), Link("x", {"a": 1}), Link(SpanContext(1, 2, False), 5)],  # type: ignore[arg-type]
-    "context": lambda: SpanContext(1, 2, False),
-}
 
 # Each call, and how many arguments it has. All get a provider's tracer and a span of it.
 CALLS: dict[str, tuple[int, Callable[..., Any]]] = {
