@@ -171,7 +171,8 @@ def leaf_pieces(
         _last_parent = parent, trace, within
     named, kind, opening, rest = attributes.leaf
     if named is not name or kind != kind_value:
-        rest = b"".join((_LOCAL[kind_value], _NAMES[name], encode_attributes(b"\x4a", attributes), _UNSET))
+        title, marked = _named(_NAMES, b"\x2a", name, attributes, "a span's name")
+        rest = b"".join((_LOCAL[kind_value], title, encode_attributes(b"\x4a", marked), _UNSET))
         opening = RECORD + varint(_LEAF_IDS + len(rest))
         attributes.leaf = (name, kind_value, opening, rest)
     return opening, trace, _id_within(span_id, within), _times(_START, start_ns, _END, end_ns), rest
@@ -208,6 +209,15 @@ def _as_text(value: Any) -> str:
         return UNENCODABLE
 
 
+def _named(known: Texts, tag: bytes, name: Any, attributes: Any, field: str) -> tuple[bytes, Any]:
+    """A name's field, and the attributes with its mark where it was cut."""
+    try:
+        return known[name], attributes
+    except Exception:
+        short, cuts = cut(_as_text(name))
+        return text(tag, short), with_mark(attributes, cuts, field)
+
+
 def _count(prefix: bytes, value: Any) -> bytes:
     return prefix + varint(unsigned(value, MAX_UINT32)) if value else b""
 
@@ -235,13 +245,7 @@ def _each(encode: Callable[[Any], bytes], items: Sequence[Any], prefix: bytes, d
 
 def _event(event: Any) -> bytes:
     """One event with its tag. A timestamp or name that cannot be written costs only itself."""
-    attributes = event.attributes
-    try:
-        name = _EVENT_NAMES[event.name]
-    except Exception:
-        title, cuts = cut(_as_text(event.name))
-        name = text(b"\x12", title)
-        attributes = with_mark(attributes, cuts, "an event's name")
+    name, attributes = _named(_EVENT_NAMES, b"\x12", event.name, event.attributes, "an event's name")
     return nested(
         b"\x5a",
         b"".join(

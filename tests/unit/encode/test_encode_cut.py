@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import Link, SpanContext, StatusCode
@@ -13,7 +14,8 @@ from opentelemetry.trace import Link, SpanContext, StatusCode
 from spanwise import names
 from spanwise.encode import cut
 from spanwise.encode.cut import MAX_BYTES
-from spanwise.encode.spans import encode_span_fields
+from spanwise.encode.spans import encode_span_fields, leaf_pieces
+from spanwise.fixed import Fixed
 from spanwise.spans.provider import TracerProvider
 
 LONG = "x" * (10 * MAX_BYTES)
@@ -108,6 +110,15 @@ def test_every_field_is_cut_and_marked(name: str, told: pytest.LogCaptureFixture
     assert "kept" in [each.key for each in message.attributes]
     (line,) = told.messages
     assert len(line) < 1_500
+
+
+def test_a_span_that_never_was_an_object_is_cut_too() -> None:
+    pieces = leaf_pieces((1, 2), 3, LONG, 2, 4, 5, Fixed({"a": 1, "b": LONG}))
+    record = b"".join(pieces)
+    assert len(record) < 2 * MAX_BYTES + 1_000
+    (message,) = ScopeSpans.FromString(record).spans
+    assert len(message.name) == MAX_BYTES
+    assert mark(message.attributes) == 2
 
 
 def test_cuts_of_one_span_are_added_up() -> None:
