@@ -99,16 +99,21 @@ def _all_in_folders() -> bool:
     for finder in sys.meta_path:
         if hasattr(finder, "find_distributions") and getattr(finder, "__name__", "") != "PathFinder":
             return False
-    return not any(entry.endswith(".egg") or os.path.isfile(entry) for entry in sys.path)
+    return not any(entry.endswith(".egg") or os.path.isfile(entry) for entry in _path())
+
+
+def _path() -> list[str]:
+    # Some put Path objects there, which the import system passes over.
+    return [entry for entry in sys.path if isinstance(entry, str)]
 
 
 def _metadata_folders() -> Iterator[str]:
     seen: set[str] = set()
-    for entry in sys.path:
+    for entry in _path():
         try:
             # By name, so that the order is the same at each start.
             labels = sorted(label for label in os.listdir(entry or os.curdir) if label.endswith(_ENDINGS))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in it
             continue
         for label in labels:
             name = _normalized(label.rpartition(".")[0].partition("-")[0])

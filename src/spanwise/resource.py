@@ -52,7 +52,7 @@ def detect(service_name: str | None = None) -> Resource:
         found = sdk.Resource.create(given)
         found = _own(sdk).merge(found)
         os.environ[_DETECTORS] = DETECTORS
-    project = _project_version(Path.cwd() / "pyproject.toml")
+    project = _project_version(Path("pyproject.toml"))
     return sdk.Resource({names.SERVICE_VERSION: project}).merge(found) if project else found
 
 

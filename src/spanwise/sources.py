@@ -143,7 +143,8 @@ def _used(name: str, value: object) -> str:
 def thresholds_file(settings: Settings) -> Path | None:
     """The thresholds file that holds: the setting's, else that of the working folder; None for neither."""
     path = Path(settings.thresholds or "thresholds.yaml")
-    return path if settings.thresholds or path.is_file() else None
+    # Not Path.is_file, which raises where the working folder may not be searched, as under sudo -u.
+    return path if settings.thresholds or os.path.isfile(path) else None
 
 
 def load(

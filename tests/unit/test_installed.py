@@ -72,6 +72,17 @@ def test_what_cannot_be_read_is_passed_over(tmp_path: Path, monkeypatch: pytest.
     assert installed.entry_points("spanwise_test") == []
 
 
+@pytest.mark.parametrize("entry", [Path("/tmp"), b"/tmp", None, "a\0b"])
+def test_what_the_import_system_passes_over_on_the_path_is_passed_over(
+    entry: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [each.value for each in installed.entry_points("opentelemetry_propagator")]
+    version = metadata.version("opentelemetry-api")
+    monkeypatch.setattr(sys, "path", [entry, *sys.path])
+    assert [each.value for each in installed.entry_points("opentelemetry_propagator")] == expected
+    assert installed.version("opentelemetry-api") == version
+
+
 def test_packages_in_a_zip_file_are_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tmp_path / "packages.zip"
     with zipfile.ZipFile(archive, "w") as file:

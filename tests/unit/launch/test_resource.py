@@ -55,6 +55,14 @@ def test_no_plain_version_is_no_version(text: str, tmp_path: Path) -> None:
     assert names.SERVICE_VERSION not in resource.detect().attributes
 
 
+def test_a_working_folder_that_is_gone_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert resource.detect("shop").attributes[names.SERVICE_NAME] == "shop"
+
+
 def test_a_forked_child_is_another_instance() -> None:
     code = """
 import os, sys

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -95,6 +98,23 @@ def test_an_unknown_name_is_told_with_a_suggestion() -> None:
     assert "README" in load({"zzzzzz": 1}, {}).problems[0]
     for said in ("OTEL_EXPORTER_OTLP_ENDPOINT", "exporter_otlp_endpont"):
         assert load({said: 1}, {}).problems[0].endswith("Did you mean 'endpoint'?")
+
+
+def test_a_working_folder_that_may_not_be_searched_has_no_thresholds(tmp_path: Path) -> None:
+    """As under ``sudo -u``, which stays in the other user's folder."""
+    code = (
+        "import os, sys\n"
+        "from spanwise.settings import Settings\n"
+        "from spanwise.sources import thresholds_file\n"
+        "os.chdir(sys.argv[1]); os.chmod('.', 0)\n"
+        "if os.geteuid() == 0: os.seteuid(65534)\n"
+        "print(thresholds_file(Settings()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    tmp_path.chmod(0o700)
+    assert done.stdout == "None\n", done.stderr
 
 
 def test_documentation_has_every_field_with_its_default() -> None:
