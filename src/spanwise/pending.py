@@ -8,6 +8,7 @@ after the launch. Nobody can tell the difference: what the application gets from
 
 from __future__ import annotations
 
+import os
 from _thread import RLock, get_ident
 
 from spanwise.forks import after_any_fork
@@ -55,7 +56,8 @@ def now() -> None:
     global _start, _starter
     if (_start is None and not _starter) or _starter == get_ident():
         return
-    if not _lock.acquire(timeout=_LONGEST):
+    lock = _lock  # a child that is forked within has another
+    if not lock.acquire(timeout=_LONGEST):
         return
     try:
         start = _start
@@ -71,11 +73,24 @@ def now() -> None:
         while _followers and _start is None:
             _followers.pop(0)()
     finally:
+        lock.release()
+
+
+def _before_fork() -> None:
+    """Waits for a start on another thread: a child that is forked in the middle of it could never finish it,
+    and would find modules half imported."""
+    _lock.acquire(timeout=_LONGEST)
+
+
+def _after_fork_in_parent() -> None:
+    try:
         _lock.release()
+    except RuntimeError:  # the wait was over before the start was
+        return
 
 
 def _after_fork() -> None:
-    """In a child, a start that another thread of its parent was in the middle of never ends."""
+    """In a child whose fork could not wait: the parent's start never ends here."""
     global _lock, _starter
     if _starter and _starter != get_ident():
         _starter = 0
@@ -84,3 +99,5 @@ def _after_fork() -> None:
 
 
 after_any_fork(_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
