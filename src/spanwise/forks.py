@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["after_any_fork", "after_fork_in_c", "in_uwsgi", "look", "mark", "noticed", "wait_for_server"]
+__all__ = [
+    "after_any_fork",
+    "after_fork_in_c",
+    "around_fork",
+    "in_uwsgi",
+    "look",
+    "mark",
+    "noticed",
+    "wait_for_server",
+]
 
 _logger = Log("spanwise.forks")
 
@@ -98,6 +107,12 @@ def after_any_fork(callback: Callable[[], object]) -> None:
 def after_fork_in_c(callback: Callable[[], object]) -> None:
     """The same for what ``os.fork`` sees to itself, as the SDK's own hooks: called where no hook was."""
     _callbacks.append(callback)
+
+
+def around_fork(before: Callable[[], object], after_in_parent: Callable[[], object]) -> None:
+    """Has functions called before each fork by Python, and after it in the parent. A fork in C calls neither."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=before, after_in_parent=after_in_parent)
 
 
 def noticed() -> None:

@@ -8,10 +8,9 @@ after the launch. Nobody can tell the difference: what the application gets from
 
 from __future__ import annotations
 
-import os
 from _thread import RLock, get_ident
 
-from spanwise.forks import after_any_fork
+from spanwise.forks import after_any_fork, around_fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,5 +98,4 @@ def _after_fork() -> None:
 
 
 after_any_fork(_after_fork)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
+around_fork(_before_fork, _after_fork_in_parent)
