@@ -110,7 +110,7 @@ def after_fork_in_c(callback: Callable[[], object]) -> None:
 
 
 def around_fork(before: Callable[[], object], after_in_parent: Callable[[], object]) -> None:
-    """Has functions called before each fork by Python, and after it in the parent. A fork in C calls neither."""
+    """Has functions called before a fork by Python and after it in the parent; a fork in C calls neither."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=before, after_in_parent=after_in_parent)
 
