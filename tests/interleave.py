@@ -15,13 +15,13 @@ each schedule says after how many of them who goes on. What C code does in one i
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from _thread import LockType, allocate_lock, start_new_thread
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-__all__ = ["Case", "explore", "explore_on_top"]
+__all__ = ["Case", "explore", "explore_on_top", "place", "run_traced", "tracing"]
 
 # Seconds. An operation that makes no step for so long waits for one that has been stopped; that one goes on
 # then. On a busy machine it may only have been slow: the two run at once, which must hold as well.
@@ -47,37 +47,43 @@ class Case:
 class _Runner:
     """One operation on its thread; goes on for as many instructions as it is told."""
 
-    def __init__(self, operation: Callable[[], object], of: tuple[str, ...]) -> None:
+    def __init__(self, operation: Callable[[], object], of: Sequence[str]) -> None:
         self._operation = operation
-        self._of = of
+        self._trace = tracing(of, self._step)
         self._left = 0
-        self._go = threading.Semaphore(0)
-        self._stopped = threading.Event()
+        # Plain locks, as the events of `threading` would take longer than the code under test.
+        self._go, self._stopped, self._ended = allocate_lock(), allocate_lock(), allocate_lock()
+        for each in (self._go, self._stopped, self._ended):
+            each.acquire()
         self.steps = 0
         self.over = False
         self.raised: BaseException | None = None
         self.place = ""
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        start_new_thread(self._run, ())
 
-    def go_on(self, steps: int) -> None:
-        """Lets it run for some instructions, and returns when they are done, or when it waits for another."""
-        self._stopped.clear()
+    def go_on(self, steps: int) -> bool:
+        """Lets it run for some instructions, and returns when they are done, or when it waits for another.
+
+        Returns:
+            Whether it has ended.
+        """
+        self._stopped.acquire(False)
         self._left = steps
-        self._go.release()
+        _set(self._go)
         seen = -1
-        while not self._stopped.wait(_PATIENCE):
+        while not self._stopped.acquire(timeout=_PATIENCE):
             if self.steps == seen:
-                return
+                break
             seen = self.steps
+        return self.over
 
     def join(self) -> None:
-        self._thread.join(_AT_MOST)
-        assert not self._thread.is_alive(), f"it hangs at {self.place}"
+        assert self._ended.acquire(timeout=_AT_MOST), f"it hangs at {self.place}"
 
     def _run(self) -> None:
         self._go.acquire()
-        sys.settrace(self._traced)
+        if self._left < _END:
+            sys.settrace(self._trace)
         try:
             self._operation()
         except BaseException as error:
@@ -85,57 +91,65 @@ class _Runner:
         finally:
             sys.settrace(None)
             self.over = True
-            self._stopped.set()
+            _set(self._stopped)
+            self._ended.release()
 
-    def _traced(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if any(each in frame.f_code.co_filename for each in self._of):
-            frame.f_trace_opcodes = True
-            frame.f_trace_lines = False
-            return self._step
-        return None
+    def _step(self, frame: FrameType) -> None:
+        if self._left <= 0:
+            self.place = place(frame)
+            _set(self._stopped)
+            self._go.acquire()
+            if self._left >= _END:
+                sys.settrace(None)  # it is not stopped again
+        self._left -= 1
+        self.steps += 1
 
-    def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
+
+def _set(lock: LockType) -> None:
+    if lock.locked():
+        lock.release()
+
+
+def tracing(of: Sequence[str], step: Callable[[FrameType], object]) -> Callable[[FrameType, str, Any], Any]:
+    """A trace function that calls another one before each instruction of the code under test.
+
+    Args:
+        of: parts of the paths of that code.
+        step: gets the frame. What it raises, the instruction raises.
+    """
+    known: dict[str, bool] = {}  # by path
+
+    def traced(frame: FrameType, _event: str, _argument: Any) -> Any:
+        path = frame.f_code.co_filename
+        if path not in known:
+            known[path] = any(each in path for each in of)
+        if not known[path]:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return each_event
+
+    def each_event(frame: FrameType, event: str, _argument: Any) -> Any:
         if event == "opcode":
-            if self._left <= 0:
-                code = frame.f_code
-                self.place = (
-                    f"{code.co_filename}:{frame.f_lineno} in {code.co_name}, instruction {frame.f_lasti}"
-                )
-                self._stopped.set()
-                self._go.acquire()
-            self._left -= 1
-            self.steps += 1
-        return self._step
+            step(frame)
+        return each_event
+
+    return traced
 
 
-def _run(case: Case, schedule: Sequence[tuple[int, int]], of: tuple[str, ...]) -> list[_Runner]:
-    runners = [_Runner(operation, of) for operation in case.operations]
-    for index, steps in schedule:
-        if not runners[index].over:
-            runners[index].go_on(steps)
-    for _ in runners:  # as often as one may have waited for another
-        for runner in runners:
-            if not runner.over:
-                runner.go_on(_END)
-    for runner in runners:
-        runner.join()
-    return runners
+def place(frame: FrameType) -> str:
+    """Where a frame is, for a message."""
+    code = frame.f_code
+    return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}, instruction {frame.f_lasti}"
 
 
-def explore(
-    make: Callable[[], Case], of: Sequence[str], *, switches: int = 1, every: int = 1, raises: bool = False
-) -> int:
-    """Runs a case once for each place at which operations can be stopped.
+def explore(make: Callable[[], Case], of: Sequence[str]) -> int:
+    """Runs a case once for each place at which an operation can be stopped.
 
-    With one switch: each operation is stopped after 0, 1, 2, … instructions, the others run to their end,
-    then it goes on. With two: the next one is stopped as well, after each number of its own instructions.
+    Each operation is stopped after 0, 1, 2, ... instructions, the others run to their end, then it goes on.
 
     Args:
         make: builds a case, for each schedule a new one.
         of: parts of the paths of the code under test; only its instructions count.
-        switches: 1 or 2.
-        every: with two switches, only each so-manieth place of the first operation.
-        raises: whether operations may raise.
 
     Returns:
         How many schedules there were.
@@ -143,45 +157,51 @@ def explore(
     Raises:
         AssertionError: something did not hold, a schedule hung, or no instruction of that code ran.
     """
-    paths = tuple(of)
-    _warm_up(make, paths)
     count = 0
-    for schedule in _schedules(make, paths, switches, every):
-        case = make()
-        runners = _run(case, schedule, paths)
-        count += 1
-        try:
-            for runner in runners:
-                if runner.raised is not None and not raises:
-                    raise runner.raised
-            case.check()
-        except Exception as error:
-            places = "; ".join(runner.place for runner in runners if runner.place)
-            raise AssertionError(f"schedule {schedule}, stopped at {places}: {error!r}") from error
+    for first in range(_warm_up(make, of)):
+        steps = 0
+        ended = False
+        while not ended:
+            ended = _try(make(), of, first, steps)
+            steps += 1
+        count += steps
     return count
 
 
-def _warm_up(make: Callable[[], Case], of: tuple[str, ...]) -> None:
-    # CPython 3.12 and 3.13 tell of a function's instructions only once somebody has asked for them.
+def _warm_up(make: Callable[[], Case], of: Sequence[str]) -> int:
+    """How many operations there are. Runs them: their first run may fill what later ones find.
+
+    CPython 3.12 and 3.13 tell of a function's instructions only once somebody has asked for them, too.
+    """
     for _ in range(2):
-        _run(make(), (), of)
+        runners = [_Runner(operation, of) for operation in make().operations]
+        for runner in runners:
+            runner.go_on(_END - 1)
+            runner.join()
+    assert any(runner.steps for runner in runners), f"no instruction of {of} ran"
+    return len(runners)
 
 
-def _schedules(
-    make: Callable[[], Case], of: tuple[str, ...], switches: int, every: int
-) -> Iterator[list[tuple[int, int]]]:
-    lengths = [runner.steps for runner in _run(make(), (), of)]
-    assert any(lengths), f"no instruction of {of} ran: {lengths}"
-    for first, length in enumerate(lengths):
-        others = [each for each in range(len(lengths)) if each != first]
-        # What another does meanwhile may make it longer: a few places more.
-        for steps in range(0, length + length // 4 + 2, 1 if switches == 1 else every):
-            if switches == 1:
-                yield [(first, steps), *((each, _END) for each in others)]
-                continue
-            for second in others:
-                for then in range(1, lengths[second] + lengths[second] // 4 + 2):
-                    yield [(first, steps), (second, then), (first, _END)]
+def _try(case: Case, of: Sequence[str], first: int, steps: int) -> bool:
+    """Runs one schedule; tells whether the operation that was to be stopped ended before."""
+    runners = [_Runner(operation, of) for operation in case.operations]
+    ended = runners[first].go_on(steps)
+    others = [runner for runner in runners if runner is not runners[first]]
+    for _ in runners:  # as often as one may have waited for another
+        for runner in (*others, runners[first]):
+            if not runner.over:
+                runner.go_on(_END)
+    for runner in runners:
+        runner.join()
+    try:
+        for runner in runners:
+            if runner.raised is not None:
+                raise runner.raised
+        case.check()
+    except Exception as error:
+        stopped = runners[first].place
+        raise AssertionError(f"operation {first} stopped at {stopped or 'its end'}: {error!r}") from error
+    return ended
 
 
 def explore_on_top(make: Callable[[], Case], of: Sequence[str]) -> int:
@@ -197,49 +217,45 @@ def explore_on_top(make: Callable[[], Case], of: Sequence[str]) -> int:
     Raises:
         AssertionError: something did not hold.
     """
-    paths = tuple(of)
-    _warm_up(make, paths)
+    _warm_up(make, of)
     at = 0
     while True:
         case = make()
-        place = _interrupt(case, paths, at)
+        where = _interrupt(case, of, at)
         try:
             case.check()
         except Exception as error:
-            raise AssertionError(f"interrupted at {place}: {error!r}") from error
-        if not place:
+            raise AssertionError(f"interrupted at {where}: {error!r}") from error
+        if not where:
             return at
         at += 1
 
 
-def _interrupt(case: Case, of: tuple[str, ...], at: int) -> str:
+def _interrupt(case: Case, of: Sequence[str], at: int) -> str:
     """Where the first operation was interrupted; nothing where it ended before."""
     operation, then = case.operations
     left = at
-    place = ""
+    where = ""
 
-    def traced(frame: FrameType, _event: str, _argument: Any) -> Any:
-        if any(each in frame.f_code.co_filename for each in of):
-            frame.f_trace_opcodes = True
-            return step
-        return None
+    def step(frame: FrameType) -> None:
+        nonlocal left, where
+        if left == 0:
+            where = place(frame)
+            sys.settrace(None)
+            then()
+        left -= 1
 
-    def step(frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal left, place
-        if event == "opcode":
-            if left == 0:
-                code = frame.f_code
-                place = f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
-                then()  # a trace function is not traced
-            left -= 1
-        return step
+    run_traced(operation, tracing(of, step))
+    if not where:
+        then()
+    return where
 
+
+def run_traced(operation: Callable[[], object], trace: Callable[[FrameType, str, Any], Any]) -> None:
+    """Calls it on this thread with a trace function, and puts back the one that was there (coverage's)."""
     before = sys.gettrace()
-    sys.settrace(traced)
+    sys.settrace(trace)
     try:
         operation()
     finally:
         sys.settrace(before)
-    if not place:
-        then()
-    return place

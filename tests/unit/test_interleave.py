@@ -28,19 +28,6 @@ class Counter:
             self.count += 1
 
 
-class Slot:
-    """Looks twice before it takes: only a change at both places shows the fault."""
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.taken: list[str] = []
-
-    def take(self, who: str) -> None:
-        if self.version == 0 and not self.taken:
-            self.version = 1
-            self.taken.append(who)
-
-
 def counted(method: str) -> Case:
     counter = Counter()
 
@@ -59,26 +46,12 @@ def test_what_a_lock_protects_holds_at_every_place() -> None:
     assert explore(lambda: counted("add_locked"), HERE) > 10
 
 
-def test_two_switches_find_what_one_finds() -> None:
-    def make() -> Case:
-        slot = Slot()
-
-        def check() -> None:
-            assert len(slot.taken) == 1
-
-        return Case((lambda: slot.take("a"), lambda: slot.take("b")), check)
-
-    with pytest.raises(AssertionError, match="schedule"):
-        explore(make, HERE, switches=2)
-
-
 def test_what_an_operation_raises_is_told() -> None:
     def fails() -> None:
         raise ValueError("no")
 
     with pytest.raises(AssertionError, match="ValueError"):
         explore(lambda: Case((fails,), lambda: None), HERE)
-    assert explore(lambda: Case((fails,), lambda: None), HERE, raises=True)
 
 
 def test_code_that_never_runs_is_an_error() -> None:

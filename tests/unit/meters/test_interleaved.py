@@ -5,6 +5,8 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,7 +26,7 @@ from spanwise.meters.provider import MeterProvider
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import interleave
-from interleave import Case, explore, explore_on_top
+from interleave import Case, explore, explore_on_top, run_traced, tracing
 
 OURS = ("spanwise/meters/recording", "spanwise/meters/series")
 SDK = (*OURS, "spanwise/meters/sdk_shape", "opentelemetry/sdk/metrics")
@@ -37,10 +39,13 @@ class Metered:
     def __init__(self, views: Any = ()) -> None:
         self.reader = InMemoryMetricReader(preferred_temporality=DELTA)
         provider = MeterProvider([self.reader], Resource({}), shutdown_on_exit=False, views=views)
-        meter = provider.get_meter("m")
-        self.counter, self.histogram = meter.create_counter("c"), meter.create_histogram("h")
-        self.gauge = meter.create_gauge("g")
+        self.meter: Any = provider.get_meter("m")
         self.points: list[Any] = []
+
+    # When they are asked for: of thousands of cases most need one.
+    counter = cached_property(lambda self: self.meter.create_counter("c"))
+    histogram = cached_property(lambda self: self.meter.create_histogram("h"))
+    gauge = cached_property(lambda self: self.meter.create_gauge("g"))
 
     def collect(self) -> None:
         data = self.reader.get_metrics_data()
@@ -83,9 +88,8 @@ def a_new_set_while_collecting() -> Case:
 
 def two_new_sets() -> Case:
     made = Metered()
-    return made.case(
-        lambda: made.counter.add(1, {"k": "v"}), lambda: made.counter.add(10, {"k": "v"}), expected=11
-    )
+    add = made.counter.add
+    return made.case(lambda: add(1, {"k": "v"}), lambda: add(10, {"k": "v"}), expected=11)
 
 
 def a_bound_recorder_and_a_new_set() -> Case:
@@ -228,32 +232,18 @@ def interrupted(operation: Callable[[], object], at: int) -> bool:
     came = False
     opcodes: dict[FrameType, str] = {}
 
-    def traced(frame: FrameType, _event: str, _argument: Any) -> Any:
-        if any(each in frame.f_code.co_filename for each in OURS):
-            frame.f_trace_opcodes = True
-            return step
-        return None
-
-    def step(frame: FrameType, event: str, _argument: Any) -> Any:
+    def step(frame: FrameType) -> None:
         nonlocal left, came
-        if event == "opcode":
-            before = opcodes.get(frame, "")
-            opcodes[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
-            if before.startswith(LOOKS_AFTER):
-                if left == 0:
-                    came = True
-                    raise Interrupted
-                left -= 1
-        return step
+        before = opcodes.get(frame, "")
+        opcodes[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+        if before.startswith(LOOKS_AFTER):
+            if left == 0:
+                came = True
+                raise Interrupted
+            left -= 1
 
-    before = sys.gettrace()
-    sys.settrace(traced)
-    try:
-        operation()
-    except Interrupted:
-        pass
-    finally:
-        sys.settrace(before)
+    with suppress(Interrupted):
+        run_traced(operation, tracing(OURS, step))
     return came
 
 
