@@ -13,7 +13,7 @@ from typing import Final
 
 from spanwise import values
 from spanwise.shown import short_repr
-from spanwise.variables import KNOWN, is_known, meant
+from spanwise.variables import KNOWN, is_known, meant, might_be_meant
 
 __all__ = ["mend"]
 
@@ -153,7 +153,7 @@ def mend(environ: Environ = os.environ) -> list[str]:
         environ: the process's own, so that its children inherit the corrected values.
     """
     problems: list[str] = []
-    for name in [each for each in environ if each[:4].upper() in ("OTEL", "SPAN", "OTLE")]:
+    for name in [each for each in environ if might_be_meant(each)]:
         text = environ[name].strip()
         check = _check_of(name)
         if not text:

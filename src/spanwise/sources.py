@@ -60,11 +60,13 @@ def _given(value: object, parse: Callable[[Any], Any]) -> Any:
     if parse is values.headers:
         if isinstance(value, Mapping):
             return value
-        if isinstance(value, (list, tuple)) and all(
-            isinstance(each, (list, tuple)) and len(each) == 2 for each in value
-        ):
-            return value
+        if isinstance(value, (list, tuple)) and any(isinstance(each, (list, tuple)) for each in value):
+            return [each if _is_pair(each) else (None, "") for each in value]
     return _as_text(value)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2
 
 
 class _Reader:

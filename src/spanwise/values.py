@@ -30,6 +30,7 @@ __all__ = [
 # A time-out shorter than that is most likely meant in seconds, which other SDKs take it for.
 _SHORTEST_TIMEOUT = 100
 _LONGEST_NAME = 40  # characters of a header's name in a message
+_MOST_TOLD = 5  # of pairs that cannot be sent
 # RFC 9110, 5.6.2
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # Those that say how a request is framed: an export sets them itself, and another's would break it.
@@ -129,7 +130,8 @@ def headers(
         else:
             good[str(name).lower()] = str(value)
     if bad:
-        what = "; ".join(bad)
+        more = [f"and {len(bad) - _MOST_TOLD} more"] if len(bad) > _MOST_TOLD else []
+        what = "; ".join([*bad[:_MOST_TOLD], *more])
         raise Partly(tuple(good.items()), what) if good else ValueError(what)
     return tuple(good.items())
 

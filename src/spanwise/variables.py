@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from spanwise.settings import OTLP, Exporter, documentation, fields
 
-__all__ = ["KNOWN", "is_known", "meant"]
+__all__ = ["KNOWN", "is_known", "meant", "might_be_meant"]
 
 # Those that are no settings of ours: OpenTelemetry's packages', then the gate's and our generated files'.
 _OTHERS = """
@@ -85,6 +85,22 @@ _NEAR, _NEAR_OURS = 0.9, 0.75
 _OURS = "SPANWISE_"
 
 
+# Each way in which one letter of the prefixes is missing, or two have changed places: what nobody else's
+# variables begin with. An OTEL variable's first word has an underscore behind it, so that TELNET is none.
+_BEGINNINGS = ("OTEL", "SPAN", "OTLE", "OTL_", "TEL_", "OTE_", "OEL_", "TOEL_", "OETL_")
+_BEGINNINGS_OF_OURS = ("PANWISE", "SAPNWISE", "SNPAWISE", "SANWISE", "SPNWISE", "PSANWISE", "OPENTELEMETRY_")
+# What is left out, or added, where one does not remember the whole name.
+_FILLERS = frozenset(
+    {"EXPORTER", "OTLP", "SDK", "PYTHON", "SIZE", "NAME", "FILE", "DIR", "STARTUP"}
+    | {"MS", "MILLIS", "MILLISECONDS", "SECONDS", "URL"}
+)
+
+
+def might_be_meant(name: str) -> bool:
+    """Whether a variable's name begins as one of ours or of OpenTelemetry's, misspelt or not."""
+    return name.upper().startswith(_BEGINNINGS) or name.upper().startswith(_BEGINNINGS_OF_OURS)
+
+
 def is_known(name: str, value: str) -> bool:
     """Whether a variable is one, or belongs to somebody else.
 
@@ -108,17 +124,30 @@ def meant(name: str) -> str:
     """The variable that somebody most likely meant; empty where none is near."""
     import difflib  # nobody's start needs it but that of who misspells
 
-    upper = name.upper()
+    upper = name.upper().replace("OPENTELEMETRY_", "OTEL_")
     # Without their blanks: one too many or too few is what is most often wrong.
     plain = {each.replace("_", ""): each for each in sorted(KNOWN)}
     near = difflib.get_close_matches(upper.replace("_", ""), plain, n=1, cutoff=_NEAR)
     if near:
         return plain[near[0]]
+    # The whole name but for words that say little: OTEL_OTLP_ENDPOINT, OTEL_BSP_MAX_QUEUE. What has but one
+    # word behind its OTEL may be the application's own.
+    words = _telling(upper)
+    alike = [each for each in sorted(KNOWN, key=lambda known: (len(known), known)) if _telling(each) == words]
+    if alike and (upper.count("_") > 1 or upper.startswith(_OURS)):
+        return alike[0]
     if not upper.startswith(_OURS):
         return ""
     rest = upper.removeprefix(_OURS)
     # SPANWISE_ENDPOINT: the specification has that setting, so that there is none of ours.
-    same = sorted((each for each in KNOWN if each.startswith("OTEL_") and each.endswith(f"_{rest}")), key=len)
+    same = sorted(
+        (each for each in KNOWN if each.startswith("OTEL_") and _telling(each)[1:] == _telling(rest)),
+        key=lambda known: (len(known), known),
+    )
     ours = {each.removeprefix(_OURS).replace("_", ""): each for each in KNOWN if each.startswith(_OURS)}
     near = difflib.get_close_matches(rest.replace("_", ""), ours, n=1, cutoff=_NEAR_OURS)
     return same[0] if same else ours[near[0]] if near else ""
+
+
+def _telling(name: str) -> list[str]:
+    return [word for word in name.split("_") if word not in _FILLERS]

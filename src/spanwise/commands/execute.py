@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["command_line", "environment", "execute"]
+__all__ = ["command_line", "environment", "execute", "working_folder"]
 
 BOOTSTRAP = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bootstrap")
 
@@ -25,13 +25,15 @@ def execute(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         SpanwiseError: there is no such program, or it cannot be run.
     """
     program = arguments[0]
+    if not program:
+        raise SpanwiseError("the program's name is empty", fix="`spanwise run python app.py` runs a file")
     try:
         os.execvpe(program, list(arguments), environment(environ))
     except OSError as error:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             if program.endswith(".py"):
                 raise SpanwiseError(
-                    f"no file {program!r} here", where=os.getcwd(), fix="Check its name and folder"
+                    f"no file {program!r} here", where=working_folder(), fix="Check its name and folder"
                 ) from None
             place = "there" if os.path.dirname(program) else "on PATH"
             raise SpanwiseError(
@@ -41,6 +43,14 @@ def execute(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         raise SpanwiseError(
             f"{program!r} cannot be run: {error.strerror}", fix="Is it a program, and executable?"
         ) from None
+
+
+def working_folder() -> str:
+    """The working folder, for messages: it may have been deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "the working folder, which is gone"
 
 
 def command_line(command: Sequence[str], *, module: bool = False) -> list[str]:

@@ -24,6 +24,28 @@ def main() -> None:
     except SpanwiseError as error:
         print(f"spanwise: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is not None or not _is_unwritable(error):
+            raise
+        print(f"spanwise: the output cannot be written: {error.strerror}", file=sys.stderr)
+        _forget_output()
+        sys.exit(2)
+
+
+def _is_unwritable(error: OSError) -> bool:
+    """Whether a standard stream took no more, as with ``> FILE`` on a disk that is full."""
+    import errno
+
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
+def _forget_output() -> None:
+    """Keeps the interpreter's end from trying to write again what could not be written."""
+    import os
+
+    empty = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(empty, 1)
+    os.close(empty)
 
 
 def _run(command: list[str]) -> None:

@@ -9,6 +9,7 @@ import click
 
 from spanwise import sources
 from spanwise.commands.chosen import PROFILE_HELP, THRESHOLDS_HELP, chosen
+from spanwise.commands.execute import working_folder
 from spanwise.commands.group import Suggesting
 from spanwise.commands.replay import replay
 from spanwise.errors import ConfigurationError, ThresholdsError
@@ -41,7 +42,7 @@ def check(file: Path | None, profile: str | None) -> None:
         file, profile = chosen(None, profile)
     if file is None:
         raise ConfigurationError(
-            "there is no thresholds.yaml", where=str(Path.cwd()), fix="Name the file that is to be checked"
+            "there is no thresholds.yaml", where=working_folder(), fix="Name the file that is to be checked"
         )
     found = load(file, profile)
     problems = sources.load({}, {}, found.settings).problems

@@ -60,7 +60,9 @@ def destination(exporter: Exporter, signal: str) -> Destination:
     # urlsplit accepts any text; a port that is no number raises only when read.
     try:
         parts = urlsplit(endpoint)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        usable = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+        usable = usable and not any(each <= " " or each == "\x7f" for each in host)
     except ValueError:
         usable = False
     if not usable:

@@ -135,7 +135,7 @@ def find(folder: Path, label: str) -> list[Orphan]:
             that sends elsewhere are not ours to send.
     """
     orphans: list[Orphan] = []
-    for path in sorted(folder.glob(f"{label}-*{SUFFIX}")):
+    for path in _listed(folder, f"{label}-*{SUFFIX}"):
         orphan = _own(path)
         if orphan is None:
             continue
@@ -149,6 +149,14 @@ def find(folder: Path, label: str) -> list[Orphan]:
     return orphans
 
 
+def _listed(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder; none where it cannot be read, of which the writer of our own file tells."""
+    try:
+        return sorted(folder.glob(pattern))
+    except (OSError, ValueError):  # a path that is too long, or that no file system has
+        return []
+
+
 def sweep(folder: Path, now: float) -> None:
     """Removes what nobody came for: files of destinations that no process has sent to for long.
 
@@ -156,7 +164,7 @@ def sweep(folder: Path, now: float) -> None:
         folder: where segments lie.
         now: seconds since 1970.
     """
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in _listed(folder, f"*{SUFFIX}"):
         try:
             if now - path.stat().st_mtime < FORGOTTEN_SECONDS:
                 continue

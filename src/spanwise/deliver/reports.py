@@ -14,6 +14,12 @@ _logger = Log("spanwise.deliver")
 
 
 _CONSOLE_PORT = 4318
+# The names of errors that tell nobody what is wrong.
+_PLAIN = {
+    "gaierror": "the host's name is not known",
+    "UnicodeError": "that is no host's name",
+    "TimeoutError": "it does not answer in time",
+}
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -82,7 +88,7 @@ class Reports:
                 "Check the destination, or set OTEL_EXPORTER_OTLP_ENDPOINT%s",
                 self._what,
                 self._server,
-                reason,
+                _PLAIN.get(reason, reason),
                 _console(self._server, self._protocol),
             )
 
@@ -137,7 +143,8 @@ def _console(server: str, protocol: str) -> str:
         return ""
     if protocol != "http":
         return (
-            ". To receive it here, run spanwise console; it takes OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+            ". To receive it here, run: spanwise console, and set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf,"
+            " since it takes no gRPC"
         )
     port = f" --port {parts.port}" if parts.port not in (None, _CONSOLE_PORT) else ""
     return f". To receive it here, run: spanwise console{port}"

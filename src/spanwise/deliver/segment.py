@@ -287,7 +287,7 @@ class Segment:
                 "ended spans will not outlive a kill: %s cannot be written (%s). They are delivered from "
                 "memory, and the file is tried again",
                 self._folder,
-                error,
+                getattr(error, "strerror", None) or error,
             )
 
 

@@ -128,3 +128,46 @@ def test_a_plain_run_reads_its_command_line_without_a_library(tmp_path: Path) ->
         cwd=tmp_path,
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_an_empty_name_of_a_program_is_told(tmp_path: Path) -> None:
+    done = run("", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "spanwise: the program's name is empty. `spanwise run python app.py` runs a file\n"
+
+
+def test_a_working_folder_that_is_gone_costs_nothing(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = (
+        f"import os; os.rmdir({str(gone)!r})\n"
+        "import spanwise; spanwise.configure(traces_exporter='console', logs_exporter='none')\n"
+        "from opentelemetry import trace; trace.get_tracer('x').start_span('arrives').end()"
+    )
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "SPANWISE_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=gone,
+        env={**plain, "OTEL_METRICS_EXPORTER": "none"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "arrives" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["thresholds", "schema"], ["--help"], ["generate", "--check"]])
+def test_output_that_cannot_be_written_is_one_line(arguments: list[str], tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "spanwise", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            cwd=tmp_path,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "spanwise: the output cannot be written: No space left on device\n"

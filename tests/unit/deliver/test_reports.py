@@ -62,7 +62,7 @@ def test_on_this_machine_there_is_something_to_receive_it(
     assert caplog.messages[0].endswith(hint)
     over_grpc = Reports("spans", address, Outages(), "grpc")
     over_grpc.away("UNAVAILABLE")
-    assert caplog.messages[1].endswith("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
+    assert caplog.messages[1].endswith("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, since it takes no gRPC")
 
 
 def test_no_message_holds_what_is_secret_in_an_address(caplog: pytest.LogCaptureFixture) -> None:

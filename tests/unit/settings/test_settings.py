@@ -154,6 +154,7 @@ SIGNAL_SETTINGS = [field.name for field in dataclasses.fields(Exporter) if field
         ({"a": "1", "b\n": "s3cret"}, {"a": "1"}, ["pair 2", r"b\n"]),
         ({"a": 1, "b": object()}, {"a": "1"}, ["pair 2", "is not text"]),
         ([("a", "1"), ("b", "s3cret\r\nx: y")], {"a": "1"}, ["pair 2", "'b'"]),
+        ([("a", "1"), ("s3cret",), "s3cret"], {"a": "1"}, ["pair 2", "pair 3", "is not text"]),
         ([["a", "1"], [b"b", "s3cret"]], {"a": "1"}, ["pair 2", "is not text"]),
         ({"a": "1", "b": "\ud800s3cret"}, {"a": "1"}, ["pair 2", "'b'"]),
     ],
@@ -228,7 +229,7 @@ def test_a_time_out_in_seconds_is_told() -> None:
     loaded = load({}, {"OTEL_EXPORTER_OTLP_TIMEOUT": "10"})
     assert loaded.traces.timeout == 10
     assert "OTEL_EXPORTER_OTLP_TIMEOUT" in loaded.problems[0]
-    assert "Did you mean 10000?" in loaded.problems[0]
+    assert "10000 would be 10 s" in loaded.problems[0]
 
 
 class Raising:
