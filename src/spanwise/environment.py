@@ -165,11 +165,11 @@ def mend(environ: Environ = os.environ) -> list[str]:
     problems += _sampled(environ)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         path = environ.get(name)
-        reason = values.unreadable(path) if path else ""
-        if path and reason:
-            problems.append(
-                f"{short_repr(path)} cannot be used ({name}): {reason}. The system's certificates are used"
-            )
+        wrong = values.unreadable(path) if path else ""
+        if path and not wrong and name == "SSL_CERT_FILE" and os.path.isdir(path):
+            wrong = "Is a directory"
+        if path and wrong:
+            problems.append(f"{short_repr(path)} cannot be used ({name}): {wrong}. It is ignored")
     return problems
 
 

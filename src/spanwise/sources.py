@@ -34,7 +34,7 @@ def _hint(name: str) -> str:
 
     meant = {each: each for each in _known_names()}
     for variable, field, _, _ in documentation():
-        for prefix in ("", "otel_", "spanwise_"):
+        for prefix in ("", "otel_", "otel_exporter_", "spanwise_"):
             meant.setdefault(variable.lower().removeprefix(prefix), field)
     close = difflib.get_close_matches(name.lower(), meant, n=1, cutoff=0.75)
     return f"Did you mean {meant[close[0]]!r}?" if close else "The README lists all settings"

@@ -7,6 +7,7 @@ shows the text itself: it may be secret.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import unquote
 
@@ -191,7 +192,9 @@ def without_secrets(url: str) -> str:
 def unreadable(path: str) -> str:
     """Why a file or folder cannot be read; empty where it can. It is not opened: a pipe would block."""
     try:
-        os.stat(path)
+        kind = os.stat(path).st_mode
+        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+            return "Not a regular file"
         return "" if os.access(path, os.R_OK) else "Permission denied"
     except OSError as error:
         return error.strerror or type(error).__name__

@@ -6,6 +6,8 @@ DuckDB, so times are ``…_ns``. The schema carries a version: a file written by
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +104,11 @@ def open_for_reading(path: Path) -> duckdb.DuckDBPyConnection:
         found = []
     if found != [(_VERSION,)]:
         connection.close()
-        said = f"has schema version {found[0][0]}, this reads {_VERSION}" if found else "is not the console's"
+        said = (
+            f"has schema version {_shown(found[0][0])}, this reads {_VERSION}"
+            if found
+            else "is not the console's"
+        )
         raise ConfigurationError(f"The database {said}", where=place, fix=f"{_CONSOLE_S}.")
     return connection
 
@@ -110,6 +116,9 @@ def open_for_reading(path: Path) -> duckdb.DuckDBPyConnection:
 def _connect(place: str, if_open: str, if_bad: str, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     import duckdb
 
+    why = _no_file(place)
+    if why:
+        raise _unusable(place, if_bad, why)
     try:
         # Two threads: enough for one page, and an application shares this machine.
         # No extension is fetched from the network, whatever a query names.
@@ -132,8 +141,21 @@ def _connect(place: str, if_open: str, if_bad: str, read_only: bool = False) -> 
         raise _unusable(place, if_bad, f"DuckDB says: {first_line(error)}") from None
 
 
+def _no_file(place: str) -> str:
+    """Why there can be no database; empty where there can. A pipe would have us wait for ever."""
+    try:
+        kind = os.stat(place).st_mode
+    except (OSError, ValueError):
+        return ""  # there is none yet, or DuckDB tells
+    return "" if stat.S_ISREG(kind) else "It is not a regular file"
+
+
 def _unusable(place: str, fix: str, why: str) -> ConfigurationError:
     return ConfigurationError("The database cannot be opened", where=place, fix=f"{fix}. {why}")
+
+
+def _shown(version: object) -> str:
+    return printable(str(version)[:20])
 
 
 def first_line(error: Exception) -> str:
@@ -151,7 +173,7 @@ def _create(connection: duckdb.DuckDBPyConnection, place: str) -> None:
         connection.execute("insert into console_schema values (?)", [_VERSION])
     elif versions != {_VERSION}:
         raise ConfigurationError(
-            f"The database has schema version {max(versions)}, this console reads {_VERSION}",
+            f"The database has schema version {_shown(max(versions))}, this console reads {_VERSION}",
             where=place,
             fix="Name another file with --database.",
         )

@@ -21,6 +21,7 @@ from spanwise.deliver.partial import readable
 from spanwise.encode.request import Piece
 from spanwise.encode.wire import LENGTH, VARINT
 from spanwise.log import Log
+from spanwise.values import unreadable
 
 __all__ = ["GrpcClient", "fate_of_code"]
 
@@ -269,5 +270,8 @@ def _decoded(value: str) -> bytes:
 def _content(path: str | None) -> bytes | None:
     if path is None:
         return None
+    problem = unreadable(path)
+    if problem:  # a pipe would have the application wait
+        raise OSError(None, problem)
     with open(path, "rb") as file:
         return file.read()

@@ -18,6 +18,8 @@ _CONSOLE_PORT = 4318
 _PLAIN = {
     "gaierror": "the host's name is not known",
     "UnicodeError": "that is no host's name",
+    "SSLCertVerificationError": "its certificate is not trusted; OTEL_EXPORTER_OTLP_CERTIFICATE can name"
+    " a file of authorities that are",
     "TimeoutError": "it does not answer in time",
 }
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
@@ -139,7 +141,7 @@ class Reports:
 def _console(server: str, protocol: str) -> str:
     """What can be started on this machine to receive what goes to it; empty for a server elsewhere."""
     parts = urlsplit(server)
-    if parts.hostname not in _THIS_MACHINE:
+    if parts.hostname not in _THIS_MACHINE or parts.scheme.lower() != "http":
         return ""
     if protocol != "http":
         return (

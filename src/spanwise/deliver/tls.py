@@ -40,6 +40,8 @@ def context(
     if certificate is None:
         _trust_the_machine(made)
     if client_certificate:
+        _refuse_pipes(client_certificate, "client_certificate", places)
+        _refuse_pipes(client_key, "client_key", places)
         try:
             made.load_cert_chain(client_certificate, client_key)
         except (OSError, ssl.SSLError) as error:
@@ -54,17 +56,24 @@ def authorities() -> str | None:
     """The file, or the folder, of authorities that a variable of other libraries names, if it is there."""
     for name in _BUNDLES:
         path = os.environ.get(name)
-        if path:
-            return None if unreadable(path) else path
+        if path and not unreadable(path):
+            return path
     return None
 
 
 def _trusting(path: str, places: Mapping[str, str]) -> ssl.SSLContext:
+    _refuse_pipes(path, "certificate", places)
     try:
         made = ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         raise _unusable(path, error, _place("certificate", places)) from error
     return made
+
+
+def _refuse_pipes(path: str | None, name: str, places: Mapping[str, str]) -> None:
+    """OpenSSL would wait for somebody to write to one, and the application with it."""
+    if path and unreadable(path):
+        raise _unusable(path, OSError(), _place(name, places))
 
 
 def _trust_the_machine(made: ssl.SSLContext) -> None:
@@ -76,18 +85,14 @@ def _trust_the_machine(made: ssl.SSLContext) -> None:
             return
         except (OSError, ValueError) as error:
             _logger.seldom(
-                "%r holds no certificates that can be used (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE): %s."
+                "%r cannot be used (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE): %s."
                 " The system's authorities are trusted",
                 path,
-                error,
+                _plain(error),
             )
     found = ssl.get_default_verify_paths()
-    if (
-        found.cafile is None
-        and os.environ.get(found.openssl_cafile_env)
-        and os.path.isfile(found.openssl_cafile)
-    ):
-        # SSL_CERT_FILE names a file that is not there, which would leave nobody to be trusted.
+    if _names_no_authorities(made, found.openssl_cafile_env) and os.path.isfile(found.openssl_cafile):
+        # It would leave nobody to be trusted.
         _load(made, found.openssl_cafile)
     elif found.cafile is None and not _certificates_in(found.capath):
         # An image without any: the stock exporters bring their own.
@@ -96,6 +101,23 @@ def _trust_the_machine(made: ssl.SSLContext) -> None:
         except ImportError:
             return
         _load(made, certifi.where())
+
+
+def _names_no_authorities(made: ssl.SSLContext, variable: str) -> bool:
+    """Whether OpenSSL's own variable names a file in which it finds none."""
+    path = os.environ.get(variable)
+    if not path:
+        return False
+    if not os.path.isfile(path) or unreadable(path):
+        return True  # which the check of the environment has told
+    try:
+        made.load_verify_locations(cafile=path)
+    except (OSError, ValueError) as error:
+        _logger.seldom(
+            "%r cannot be used (%s): %s. The system's authorities are trusted", path, variable, _plain(error)
+        )
+        return True
+    return False
 
 
 def _load(made: ssl.SSLContext, path: str) -> None:
@@ -116,8 +138,16 @@ def _place(name: str, places: Mapping[str, str]) -> str:
     return places.get(name, f"{OTLP}{name.upper()}")
 
 
+def _plain(error: Exception) -> str:
+    """Why a file of certificates cannot be used, without OpenSSL's own terms."""
+    if isinstance(error, ssl.SSLError):
+        mismatch = error.reason == "KEY_VALUES_MISMATCH"
+        return "certificate and key do not go together" if mismatch else "it holds no PEM that can be read"
+    return getattr(error, "strerror", None) or str(error)
+
+
 def _unusable(path: str, error: Exception, place: str) -> ConfigurationError:
-    reason = unreadable(path) or getattr(error, "reason", None) or str(error)
+    reason = unreadable(path) or _plain(error)
     return ConfigurationError(
         f"the file {path!r} cannot be used: {reason}", where=place, fix="Name a PEM file that can be read"
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import subprocess
 import sys
 import threading
@@ -288,3 +289,22 @@ def test_what_cannot_be_read_is_an_answer_of_one_sentence(
     assert "cannot be read" in answers[0].json()["error"]
     assert len(caplog.records) == 1
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("version", ["x\x1b[31m" + "y" * 10_000, "2\nError: planted"])
+def test_what_another_s_version_says_is_escaped_and_cut(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table console_schema (version varchar)")
+        connection.execute("insert into console_schema values (?)", [version])
+    with pytest.raises(ConfigurationError, match="schema version") as raised:
+        Store(path)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 200 + len(str(path))
+
+
+def test_a_pipe_makes_nobody_wait(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigurationError, match=r"cannot be opened .*It is not a regular file"):
+        Store(pipe)

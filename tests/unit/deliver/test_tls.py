@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from spanwise.deliver.otlp_http import Client, Destination
+from spanwise.deliver.tls import authorities
 from spanwise.errors import ConfigurationError
 
 pytestmark = pytest.mark.skipif(
@@ -161,3 +163,43 @@ def test_a_client_certificate_is_shown_and_the_file_at_fault_is_named(
                 places={"certificate": "argument traces_certificate"},
             )
         )
+
+
+def test_a_pipe_for_a_file_of_authorities_makes_nobody_wait(
+    pair: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = str(tmp_path / "pipe.pem")
+    os.mkfifo(pipe)
+    certificate, key = pair
+    for files, at_fault in (
+        ({"certificate": pipe}, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        ({"client_certificate": pipe, "client_key": key}, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+        ({"client_certificate": certificate, "client_key": pipe}, "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"Not a regular file .*{at_fault}"):
+            Client(Destination(url="https://localhost", **files))  # type: ignore[arg-type]
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", pipe)
+    monkeypatch.setenv("CURL_CA_BUNDLE", certificate)
+    assert authorities() == certificate
+
+
+@pytest.mark.parametrize("held", ["", "nothing of the kind", "-----BEGIN CERTIFICATE-----\nabc"])
+def test_ssl_cert_file_without_certificates_is_told_and_leaves_the_machine_s(
+    held: str,
+    pair: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text(held)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(wrong))
+    paths = ssl.get_default_verify_paths()._replace(openssl_cafile=pair[0])
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    client = Client(Destination(url="https://localhost"))
+    assert client._tls is not None
+    assert len(client._tls.get_ca_certs()) == 1
+    (message,) = caplog.messages
+    assert message.startswith(f"{str(wrong)!r} cannot be used (SSL_CERT_FILE): ")
