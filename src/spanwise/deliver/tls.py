@@ -86,7 +86,7 @@ def _trust_the_machine(made: ssl.SSLContext) -> None:
         except (OSError, ValueError) as error:
             _logger.seldom(
                 "%r cannot be used (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE): %s."
-                " The system's authorities are trusted",
+                " The system's certificates are used",
                 path,
                 _plain(error),
             )
@@ -114,7 +114,7 @@ def _names_no_authorities(made: ssl.SSLContext, variable: str) -> bool:
         made.load_verify_locations(cafile=path)
     except (OSError, ValueError) as error:
         _logger.seldom(
-            "%r cannot be used (%s): %s. The system's authorities are trusted", path, variable, _plain(error)
+            "%r cannot be used (%s): %s. The system's certificates are used", path, variable, _plain(error)
         )
         return True
     return False

@@ -229,7 +229,7 @@ def test_a_time_out_in_seconds_is_told() -> None:
     loaded = load({}, {"OTEL_EXPORTER_OTLP_TIMEOUT": "10"})
     assert loaded.traces.timeout == 10
     assert "OTEL_EXPORTER_OTLP_TIMEOUT" in loaded.problems[0]
-    assert "10000 would be 10 s" in loaded.problems[0]
+    assert "Did you mean 10000?" in loaded.problems[0]
 
 
 class Raising:
