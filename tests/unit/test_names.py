@@ -69,6 +69,8 @@ NO_NAMES = {
     "spanwise.cache",  # a context variable
     "spanwise.opening",  # in a pool's record of a connection
     "spanwise.taken",
+    # Options of a gRPC channel
+    *("grpc.primary_user_agent", "grpc.use_local_subchannel_pool"),
     # Files of control groups
     *("memory.max", "memory.current", "memory.stat", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     *("cpu.max", "cpu.stat", "cpu.cfs_quota_us", "cpu.cfs_period_us"),

@@ -49,7 +49,8 @@ class MeterProvider(SdkMeterProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> Meter:
-        if name not in names.SCOPES_OF_THE_PROCESS:
+        # The SDK answers any name, also one that cannot be looked up.
+        if not isinstance(name, str) or name not in names.SCOPES_OF_THE_PROCESS:
             self.measured = True
         meter: Any = super().get_meter(name, version, schema_url, attributes)
         if sdk_shape.SHAPE_HOLDS and type(meter) is sdk.Meter:

@@ -226,6 +226,7 @@ def test_a_fork_in_the_middle_of_a_collection_leaves_the_child_able_to_collect()
     child = os.fork()
     if child == 0:
         try:
+            counter.add(1)  # what was measured before is the parent's to tell
             asking = threading.Thread(
                 target=lambda: os.write(writing, b"%d" % bool(consumer.collect(reader))), daemon=True
             )
