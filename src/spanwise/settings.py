@@ -121,6 +121,7 @@ class Settings:
         "SPANWISE_THRESHOLDS",
         None,
         "thresholds file; unset: `thresholds.yaml` in the working folder, else the shipped defaults",
+        values.path,
     )
     profile: str | None = _setting(
         "SPANWISE_PROFILE", None, "profile of the thresholds file, over its `profile:`"
@@ -255,7 +256,7 @@ class Settings:
         values.one_of("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
     )
     spool: str | None = _setting(
-        "SPANWISE_SPOOL_DIR", None, "folder of what waits to be sent; unset: in /tmp"
+        "SPANWISE_SPOOL_DIR", None, "folder of what waits to be sent; unset: in /tmp", values.path
     )
     exit_timeout: int = _setting(
         "SPANWISE_EXIT_TIMEOUT",

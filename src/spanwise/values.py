@@ -21,6 +21,7 @@ __all__ = [
     "names",
     "one_of",
     "pairs",
+    "path",
     "sentences",
     "specified_boolean",
     "unreadable",
@@ -32,6 +33,7 @@ __all__ = [
 _SHORTEST_TIMEOUT = 100
 _LONGEST_NAME = 40  # characters of a header's name in a message
 _MOST_TOLD = 5  # of pairs that cannot be sent
+_NO_PATH = "not a valid path"
 # RFC 9110, 5.6.2
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # Those that say how a request is framed: an export sets them itself, and another's would break it.
@@ -107,6 +109,17 @@ def pairs(text: str) -> list[tuple[str, str | None]]:
         key, separator, value = part.partition("=")
         found.append((unquote(key.strip()), unquote(value.strip()) if separator else None))
     return found
+
+
+def path(text: str) -> str:
+    """A path that a file system can have."""
+    try:
+        usable = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # a surrogate
+        usable = False
+    if not usable:
+        raise ValueError(_NO_PATH)
+    return text
 
 
 def headers(
@@ -199,4 +212,4 @@ def unreadable(path: str) -> str:
     except OSError as error:
         return error.strerror or type(error).__name__
     except ValueError:  # a NUL, or what no file system has for a character
-        return "not a valid path"
+        return _NO_PATH

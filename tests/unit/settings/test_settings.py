@@ -117,6 +117,16 @@ def test_a_working_folder_that_may_not_be_searched_has_no_thresholds(tmp_path: P
     assert done.stdout == "None\n", done.stderr
 
 
+@pytest.mark.parametrize("name", ["spool", "thresholds"])
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"])
+def test_a_path_that_no_file_system_has_is_ignored(name: str, value: str) -> None:
+    loaded = load({name: value}, {})
+    assert getattr(loaded, name) is None
+    assert "not a valid path" in loaded.problems[0]
+    # What cannot be decoded is a path all the same.
+    assert load({name: "\udcff"}, {}).problems == ()
+
+
 def test_documentation_has_every_field_with_its_default() -> None:
     rows = documentation()
     told = {variable for variable, *_ in rows}
