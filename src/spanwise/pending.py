@@ -8,6 +8,7 @@ after the launch. Nobody can tell the difference: what the application gets from
 
 from __future__ import annotations
 
+import sys
 from _thread import RLock, get_ident
 
 from spanwise.forks import after_any_fork, around_fork
@@ -21,6 +22,11 @@ __all__ = ["launch", "now", "then", "waits"]
 # Seconds that others wait for a start that is under way. It takes a tenth of one; but it imports, and two
 # threads that import may wait for each other, which nobody would ever end.
 _LONGEST = 2.0
+# Seconds that a fork waits: on a busy machine a start takes some.
+_LONGEST_FORK = 10.0
+
+# Modules that take a lock of theirs before each fork and release it after, and its name.
+_LOCKS = {"concurrent.futures.thread": "_global_shutdown_lock", "logging": "_lock"}
 
 _start: Callable[[], bool | None] | None = None
 _followers: list[Callable[[], None]] = []
@@ -38,22 +44,21 @@ def launch(start: Callable[[], bool | None]) -> None:
 
 
 def waits() -> bool:
-    """Whether telemetry is prepared and has not started."""
-    return _start is not None
+    """Whether telemetry is prepared, and has not started or is only starting."""
+    return _start is not None or _starter != 0
 
 
 def then(follower: Callable[[], None]) -> None:
     """Has a function called when telemetry has started: at once, unless it waits. It must not raise."""
-    if _start is None and not _starter:
-        follower()
-    else:
-        _followers.append(follower)
+    _followers.append(follower)
+    if not waits():  # by now: who started it may have looked before
+        _follow()
 
 
 def now() -> None:
     """Starts telemetry if it waits, and returns when it has started. Never raises; quick where it has."""
     global _start, _starter
-    if (_start is None and not _starter) or _starter == get_ident():
+    if not waits() or _starter == get_ident():
         return
     lock = _lock  # a child that is forked within has another
     if not lock.acquire(timeout=_LONGEST):
@@ -67,18 +72,35 @@ def now() -> None:
         try:
             if start() is False:
                 _start = start
+            else:
+                _follow()
         finally:
             _starter = 0
-        while _followers and _start is None:
-            _followers.pop(0)()
+        if _start is None:
+            _follow()  # who came meanwhile
     finally:
         lock.release()
 
 
+def _follow() -> None:
+    while _followers:
+        try:
+            follower = _followers.pop(0)
+        except IndexError:  # another thread was quicker
+            return
+        follower()
+
+
 def _before_fork() -> None:
     """Waits for a start on another thread: a child that is forked in the middle of it could never finish it,
-    and would find modules half imported."""
-    _lock.acquire(timeout=_LONGEST)
+    and whoever imports what is half imported there waits for ever."""
+    missing = [module for module in _LOCKS if module not in sys.modules]
+    _lock.acquire(timeout=_LONGEST_FORK)
+    # Those that were imported while this fork waited would only release it, with a traceback on stderr.
+    for module in missing:
+        lock = getattr(sys.modules.get(module), _LOCKS[module], None)
+        if lock is not None:
+            lock.acquire(False)
 
 
 def _after_fork_in_parent() -> None:

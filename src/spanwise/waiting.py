@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from spanwise import pending
 from spanwise.deliver.destinations import Destination, destination, spool_label
@@ -25,6 +27,14 @@ __all__ = ["begin", "must_start"]
 # Whoever imports anything of it may ask for a provider right after. The first import of all is waited for:
 # within a later one, of the SDK's say, what telemetry is made of could not be imported.
 _API = "opentelemetry"
+
+# The API's modules; what asks for the provider, the provider's own method that is asked for more, and the
+# variable by which the API makes one by itself.
+_PROVIDERS = (
+    ("opentelemetry.trace", "get_tracer_provider", "get_tracer", "OTEL_PYTHON_TRACER_PROVIDER"),
+    ("opentelemetry.metrics", "get_meter_provider", "get_meter", "OTEL_PYTHON_METER_PROVIDER"),
+    ("opentelemetry._logs", "get_logger_provider", "get_logger", "OTEL_PYTHON_LOGGER_PROVIDER"),
+)
 
 # Seconds after which it starts all the same: a process that lives has an application to watch, whose memory
 # may raise an alert. Most commands are over by then, and most servers have started.
@@ -56,6 +66,9 @@ def must_start(settings: Settings) -> bool:
 def begin() -> None:
     """Has telemetry start when somebody may need it, and in any case some seconds from now."""
     when_imported(_API, _wanted)
+    for module, provider, method, variable in _PROVIDERS:
+        if variable not in os.environ:
+            when_imported(module, functools.partial(_hold, provider, method))
     _start_later()
     after_any_fork(_start_later)
 
@@ -68,6 +81,27 @@ def _wanted(_: object) -> None:
             when_imported(name, lambda _: pending.now())
             return
     pending.now()
+
+
+def _hold(provider: str, method: str, module: Any) -> None:
+    """Has those wait who ask for a tracer, a meter or a logger on other threads than the one that starts
+    telemetry: what they record with the API's stand-in until there is a provider is lost."""
+    if not pending.waits():
+        return
+    stand_in = type(getattr(module, provider)())
+    original = getattr(stand_in, method)
+
+    @functools.wraps(original)
+    def get(*args: Any, **kwargs: Any) -> Any:
+        pending.now()
+        return original(*args, **kwargs)
+
+    def restore() -> None:
+        if getattr(stand_in, method) is get:
+            setattr(stand_in, method, original)
+
+    setattr(stand_in, method, get)
+    pending.then(restore)
 
 
 def _start_later() -> None:

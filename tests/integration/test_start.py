@@ -115,6 +115,56 @@ threads = [threading.Thread(target=ask, args=(name,)) for name in apis]
 
 
 @pytest.mark.real
+def test_nothing_of_other_threads_is_lost_while_one_starts_it(sink: Sink, tmp_path: Path) -> None:
+    code = """
+import logging, threading
+gate = threading.Barrier(20)
+def work(number):
+    gate.wait()
+    logging.getLogger("shop").warning("%d", number)
+    from opentelemetry import metrics, trace
+    trace.get_tracer("t").start_span(str(number)).end()
+    metrics.get_meter("t").create_counter("work").add(1)
+threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+[each.start() for each in threads]; [each.join(60) for each in threads]
+"""
+    done = run(WAITING + code, sink, tmp_path)
+    wanted = sorted(map(str, range(20)))
+    assert names(sink) == wanted, done.stderr
+    assert sorted(log["body"] for log in sink.logs() if log["scope"] == "shop") == wanted
+    points = [metric["points"] for metric in sink.metrics() if metric["name"] == "work"]
+    assert [point["value"] for point in points[-1]] == [20]
+
+
+@pytest.mark.real
+def test_a_child_that_is_forked_while_another_thread_starts_it_is_whole(sink: Sink, tmp_path: Path) -> None:
+    code = """
+import logging, os, sys, threading, time
+def first(): logging.getLogger("shop").warning("parent")
+thread = threading.Thread(target=first)
+thread.start()
+while not pending._starter and pending.waits(): time.sleep(0.001)
+child = os.fork()
+if not child:
+    logging.getLogger("shop").warning("child")
+    from opentelemetry import trace
+    trace.get_tracer("t").start_span("child").end()
+    sys.exit(0)
+thread.join(60)
+end = time.monotonic() + 60
+while not os.waitpid(child, os.WNOHANG)[0]:
+    if time.monotonic() > end:
+        os.kill(child, 9)
+        sys.exit("the child hangs")
+    time.sleep(0.05)
+"""
+    done = run(WAITING + code, sink, tmp_path)
+    assert (done.stderr.splitlines(), done.returncode) == (["parent", "child"], 0)
+    assert names(sink) == ["child"]
+    assert sorted(log["body"] for log in sink.logs() if log["scope"] == "shop") == ["child", "parent"]
+
+
+@pytest.mark.real
 def test_the_first_log_record_arrives_and_is_printed_once(sink: Sink, tmp_path: Path) -> None:
     code = (
         "import logging\nlogging.basicConfig(format='%(otelTraceID)s %(message)s')\n"

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Any
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Final
 
 from spanwise import pending
 
-__all__ = ["watch"]
+__all__ = ["TRACE_ID", "watch"]
+
+TRACE_ID: Final = "otelTraceID"
+"""contrib's name of the trace's id on a record. The instrumentor puts it on each one that it sees."""
 
 
 def watch() -> None:
@@ -20,7 +25,8 @@ def watch() -> None:
 
     @functools.wraps(original)
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-        if pending.waits():
+        # Also what came here while the instrumentor took this method's place: it has marked all others.
+        if pending.waits() or TRACE_ID not in getattr(record, "__dict__", ()):
             _first(record)
         original(self, record)
 
@@ -36,8 +42,18 @@ def watch() -> None:
 def _first(record: Any) -> None:
     pending.now()
     try:
+        if pending.waits():  # on another thread, or in this very call
+            pending.then(partial(copy_context().run, _take, record))
+        else:
+            _take(record)
+    except Exception:
+        pass  # to log about a failure to log would come back here
+
+
+def _take(record: Any) -> None:
+    try:
         from spanwise.instrumentors.logging import LoggingInstrumentor
 
         LoggingInstrumentor().take(record)
     except Exception:
-        pass  # to log about a failure to log would come back here
+        pass  # as above

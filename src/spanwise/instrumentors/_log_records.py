@@ -23,13 +23,14 @@ from spanwise import names
 from spanwise.context import SPAN_KEY, get_context
 from spanwise.encode.attributes import UNENCODABLE
 from spanwise.encode.plain import plain_attributes, readable
+from spanwise.instrumentors._first_record import TRACE_ID
 from spanwise.log import Log
 
 __all__ = ["CORRELATION_FIELDS", "RecordExport"]
 
 _logger = Log("spanwise.instrumentors.logging")
 
-CORRELATION_FIELDS: Final = ("otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName")
+CORRELATION_FIELDS: Final = (TRACE_ID, "otelSpanID", "otelTraceSampled", "otelServiceName")
 """What contrib puts on a record for formats. Never exported: the record's own fields say it."""
 
 # https://docs.python.org/3/library/logging.html#logrecord-attributes; all others are the application's.
