@@ -1,8 +1,8 @@
-"""What OpenTelemetry's own parts read from the environment: what they cannot use is taken out before they do.
+"""Removes from the environment the values that OpenTelemetry's own packages would fail on.
 
-The SDK raises where it is imported for one bad limit, and with it goes all telemetry; contrib's patterns cost
-the instrumentation that reads them. A setting that cannot be used is to cost itself alone, and to be told
-once, by the name of its variable.
+One bad limit makes the import of the SDK raise, which would cost all telemetry; one bad pattern costs the
+contrib instrumentation that reads it. An invalid setting is to affect only itself, and to be reported once,
+by the name of its variable.
 """
 
 from __future__ import annotations

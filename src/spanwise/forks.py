@@ -1,10 +1,10 @@
-"""What a forked child has to do, however it was forked.
+"""Hooks for forked children, however they were forked.
 
 Python's own ``os.fork`` calls hooks in the child. A server written in C (uWSGI, a module of another one)
 forks without them: the child has none of our threads then, and takes what it shares with its parent (waiting
 spans, a file) for its own. So the paths on which something is recorded or delivered look at :data:`mark`,
-which is 0 in a child that has not heard of its birth, and call :func:`noticed`. A leaf: whatever keeps
-something for its process says here what is to be done with it.
+which is 0 in a child whose hooks have not run yet, and call :func:`noticed`. A leaf: whoever keeps state of
+the process registers here how a child renews it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ _callbacks: list[Callable[[], object]] = []
 
 
 def after_any_fork(callback: Callable[[], object]) -> None:
-    """Has a function called in each forked child, once; in the order in which they were given.
+    """Calls a function once in each forked child, in the order of registration.
 
     Args:
         callback: renews what the child has from its parent. What it raises is logged.
@@ -116,9 +116,9 @@ def around_fork(before: Callable[[], object], after_in_parent: Callable[[], obje
 
 
 def noticed() -> None:
-    """Does in a child what no hook has done. Called where :data:`mark` says so; cheap where it is done.
+    """Runs in a child the hooks that the fork did not run. Called when :data:`mark` is 0; cheap when done.
 
-    Another thread that calls it meanwhile waits: what it would record would be lost with the parent's.
+    Another thread that calls it meanwhile waits: what it recorded would be lost with the parent's data.
     """
     process = os.getpid()
     for waiting in list(_waiting):

@@ -1,9 +1,9 @@
 """What is installed: entry points by group, and versions. A leaf.
 
-``importlib.metadata`` has both. But its import takes a start 22 ms where the application does not need it,
-its list of entry points 5 ms with 50 packages and 30 with 300, a version one more. This looks at the same
-files and reads of each what is asked for. Where packages come from anything but folders (a zip file,
-an import hook of the application's that knows distributions), it is asked after all.
+``importlib.metadata`` knows both, but importing it costs a start 22 ms, its list of entry points 5 ms with 50
+packages and 30 ms with 300, and a version 1 ms. This module reads the same files, and of each only what is
+asked for. Where packages come from anything but folders (a zip file, an import hook that knows
+distributions), ``importlib.metadata`` is used after all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENDINGS = (".dist-info", ".egg-info")
 
 
 class Entry:
-    """An entry point: what of ``importlib.metadata.EntryPoint`` is needed here.
+    """An entry point, with the part of ``importlib.metadata.EntryPoint`` that is needed here.
 
     Args:
         name: as users write it.

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a process by the signal, as without us: while it starts, and whatever we do at its end."""
+"""Ctrl-C ends a process by the signal, as without us: during start-up, and during our work at the exit."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ deadly = _Deadly()
 
 
 def keep_status() -> None:
-    """At the exit, after all else: an unhandled Ctrl-C makes the status that it made before our work there.
+    """Restores the exit status of an unhandled Ctrl-C. To be called at the exit, after all else.
 
-    The interpreter notes that a KeyboardInterrupt ended the program, and dies of SIGINT for it. Each text
-    that is run as code (a dataclass or a named tuple of a module imported then) unmakes the note, and the
-    status becomes 1. Code that ends by that exception makes it anew.
+    The interpreter keeps a flag that a KeyboardInterrupt ended the program, and ends itself by SIGINT for it.
+    Any source text that is run at the exit (by a dataclass or a named tuple of a module imported then) clears
+    the flag, and the status becomes 1. Code that ends by that exception sets it again.
     """
     trace = getattr(sys, "last_traceback", None)
     if getattr(sys, "last_type", None) is not KeyboardInterrupt or trace is None or hasattr(sys, "ps1"):

@@ -42,10 +42,10 @@ def configure(**settings: object) -> None:
 
 
 def switched_off() -> bool:
-    """Whether the environment alone says that there is no telemetry, and nothing is left to do or to print.
+    """Whether ``OTEL_SDK_DISABLED`` switches telemetry off and no start-up report is wanted.
 
-    Asked before anything is imported: a process that wants no telemetry pays next to nothing for it. The
-    propagators stay those of ``OTEL_PROPAGATORS``, as the specification asks: the API makes them itself.
+    Asked before anything is imported, so that a process without telemetry pays next to nothing for it. The
+    propagators of ``OTEL_PROPAGATORS`` stay in force, as the specification asks: the API makes them itself.
     """
     if os.environ.get(_DISABLED, "").strip().lower() != "true" or os.environ.get(_REPORT):
         return False

@@ -1,4 +1,4 @@
-"""The one way in which spanwise logs: nothing that the application's logging does reaches the caller.
+"""The one way in which spanwise logs: no exception of the application's logging reaches the caller.
 
 The application owns the handlers, filters and formatters that a message passes. One that raises (a filter
 that reads ``flask.request`` outside of a request, say) would end one of our threads, or its exception would
@@ -54,15 +54,15 @@ class Log:
         self._last: dict[str, tuple[float, int]] = {}
 
     def debug(self, message: str, *arguments: object, exc_info: Any = None) -> None:
-        """What only somebody who looks for it wants to know."""
+        """Details for debugging."""
         self._emit(DEBUG, message, arguments, exc_info)
 
     def warning(self, message: str, *arguments: object, exc_info: Any = None) -> None:
-        """What costs telemetry, and what to do about it."""
+        """A loss of some telemetry, and what to do about it."""
         self._emit(WARNING, message, arguments, exc_info)
 
     def error(self, message: str, *arguments: object, exc_info: Any = None) -> None:
-        """What costs all telemetry of one kind."""
+        """A loss of all telemetry of one kind."""
         self._emit(ERROR, message, arguments, exc_info)
 
     def exception(self, message: str, *arguments: object) -> None:
@@ -74,7 +74,7 @@ class Log:
         self._emit(level, message, arguments, exc_info)
 
     def seldom(self, message: str, *arguments: object, exc_info: Any = None) -> None:
-        """A warning that may come a thousand times a second: once a minute, with how many were left out."""
+        """A warning, at most once a minute for each message, with the number of those left out since."""
         now = self._clock()
         until, left_out = self._last.get(message, (now, 0))
         if now < until:

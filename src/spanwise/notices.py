@@ -1,5 +1,5 @@
-"""What is said in the log: our warnings name us where the application has no logging of its own, and what
-propagators say of the headers of requests is bounded."""
+"""Two adjustments of the log: a prefix for our warnings where the application configures no logging, and a
+limit on what propagators log about request headers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LONGEST_ARGUMENT = 24
 
 
 def speak() -> None:
-    """Has our warnings begin with ``spanwise:`` where nobody but Python's last resort would print them."""
+    """Prefixes our warnings with ``spanwise:`` where only Python's last resort would print them."""
     logger = logging.getLogger(_LOGGER)
     if not any(isinstance(each, _LastResort) for each in logger.handlers):
         logger.addHandler(_LastResort())
@@ -60,9 +60,9 @@ class _LastResort(logging.Handler):
 
 
 def bound_propagators(more: Iterable[str] = ()) -> None:
-    """Has propagators, whoever calls them, log one short line a minute at most.
+    """Limits what propagators log, whoever calls them, to one short line a minute.
 
-    They print the whole header that they cannot read, and anybody may send one: 60 KB of log a request.
+    They log the whole header that they cannot read, and anybody may send one: 60 KB of log a request.
 
     Args:
         more: names of other propagators' loggers.

@@ -1,9 +1,9 @@
-"""Telemetry that is ready to start, and starts with the first that needs it. A leaf: many can be the first.
+"""The deferred start of telemetry: prepared at the launch, run by whatever needs it first. A leaf.
 
 Importing and making what telemetry needs takes as long as importing Flask. Many processes never need it:
 commands, supervisors, children that only compute. So a launch only prepares it. It starts with the first
-span, log record or measurement, with whoever imports OpenTelemetry's API, or on a thread of ours some seconds
-after the launch. Nobody can tell the difference: what the application gets from the API is the same as ever.
+span, log record or measurement, when OpenTelemetry's API is imported, or on a thread of ours some seconds
+after the launch. The application sees no difference: it gets the real providers from the API in any case.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _lock = RLock()
 
 
 def launch(start: Callable[[], bool | None]) -> None:
-    """Has ``start`` called with the first :func:`now`; with the next one again, if it says False.
+    """Registers the start, which the first :func:`now` runs; the next one again, if it returned False.
 
     It must not raise.
     """
@@ -49,7 +49,7 @@ def waits() -> bool:
 
 
 def then(follower: Callable[[], None]) -> None:
-    """Has a function called when telemetry has started: at once, unless it waits. It must not raise."""
+    """Calls a function once telemetry has started: at once, unless that is pending. It must not raise."""
     _followers.append(follower)
     if not waits():  # by now: who started it may have looked before
         _follow()

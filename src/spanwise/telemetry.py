@@ -1,4 +1,4 @@
-"""The telemetry of a process: made of the parts when it starts, ended with the process."""
+"""The telemetry of one process: makes the providers and the delivery, and ends them with the process."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _logger = Log("spanwise")
 
 
 class Telemetry:
-    """Providers and delivery, from :meth:`start` on; before, what ties them to the life of the process.
+    """Providers and delivery, which :meth:`start` makes; until then only the hooks for fork and exit.
 
-    Imports the parts when it starts: most of a launch's time is theirs.
+    :meth:`start` imports the parts, which takes most of a launch's time.
 
     Args:
-        launched: its settings; told of what came of them.
+        launched: the settings to start with; receives what came of them.
 
     Attributes:
-        lifecycle: to be begun at the launch, so that what the application does at its exit comes before.
+        lifecycle: to be begun at the launch, so that the application's own exit handlers run before ours.
     """
 
     def __init__(self, launched: Launch) -> None:
@@ -50,7 +50,7 @@ class Telemetry:
         """Makes the providers and starts the delivery.
 
         Returns:
-            False where that has to be tried again, which it will be.
+            False if another thread's imports are in the way; a later attempt is arranged.
 
         Raises:
             SpanwiseError: a setting cannot be used.
@@ -106,7 +106,7 @@ class Telemetry:
                 self._closing.append(begin(launched, pipeline, described))
             except Exception:
                 _logger.exception(
-                    "there are no %s: their provider could not be made. Please report this", signal
+                    "no %s are recorded: their provider could not be created. Please report this", signal
                 )
         self._pipeline = pipeline
         if self._supervising:
@@ -148,8 +148,8 @@ def _others_run() -> bool:
 def _parts_are_there() -> bool:
     """Imports what telemetry is made of.
 
-    Where another thread imports OpenTelemetry at the same moment, the two may wait for each other: Python has
-    one of them fail then, or hands it a half of a module. A little later nothing is in the way.
+    If another thread imports OpenTelemetry at the same moment, the two may wait for each other. Python then
+    makes one of them fail, or gives it a half-imported module. A later attempt succeeds.
     """
     try:
         from spanwise import resource

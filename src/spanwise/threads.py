@@ -1,18 +1,17 @@
-"""Threads of ours that only wait and work, and what they wait for: a leaf, since several rooms have some.
+"""Our background threads, and the events they wait for. A leaf, since several rooms have threads.
 
-They are the operating system's own, made by :mod:`_thread` (the documented low-level interface), and do not
-stand in the books of :mod:`threading`:
+They are started by :mod:`_thread`, the documented low-level interface, and unknown to :mod:`threading`:
 
-- gevent and eventlet replace ``threading`` underneath threads that run already. Their end then finds no entry
-  in those books, a traceback on stderr for each; and eventlet's locks cannot be shared by two threads.
-- ``threading.enumerate()`` is the application's. gevent leaves existing locks alone where it shows a second
-  thread, and applications count their own.
+- gevent and eventlet replace ``threading`` under threads that run already. At its end each such thread would
+  miss its entry there and print a traceback; and eventlet's locks cannot be shared by two threads.
+- ``threading.enumerate()`` shows the application's threads alone. Applications count them, and gevent patches
+  existing locks only where there is a single thread.
 
 What is taken from ``_thread`` is taken when this module is imported, so all of it fits together: where the
 application has replaced it before, our threads are greenlets, and so are the locks they wait for.
 
-Whatever ends a thread unexpectedly, an exception of the application's in a callback of its own included
-(SystemExit, gevent.Timeout, a BaseException of its making), is told once, and the thread goes on.
+An exception that would end a thread, of an application's callback too (SystemExit, gevent.Timeout, any
+BaseException), is reported once, and the thread goes on.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The environment variables that somebody may mean: every one that is known, by name.
+"""The known environment variables, and which of them a misspelt one stands for.
 
 Ours, the specification's (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/),
-those of OpenTelemetry's Python packages and of our generated files. A variable that is missing here costs
-nobody anything, unless it is nearly spelt as one that is not.
+those of OpenTelemetry's Python packages and of our generated files. A variable that is missing here does no
+harm, unless its name is close to one that is here.
 """
 
 from __future__ import annotations

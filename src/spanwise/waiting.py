@@ -1,4 +1,4 @@
-"""When telemetry starts: with the first that needs it, or at once where that cannot be told."""
+"""Decides when telemetry starts: when something first needs it, or at once where it cannot wait."""
 
 from __future__ import annotations
 
@@ -43,8 +43,11 @@ _over = Event()  # set: nothing is to be started any more
 
 
 def must_start(settings: Settings) -> bool:
-    """Whether telemetry cannot wait: it is used already, to be reported, there is something to send, or
-    settings may turn out to be of no use, of which one should hear at the start."""
+    """Whether telemetry cannot wait.
+
+    That is: the API is imported already, a start-up report is wanted, a killed process left spans, the server
+    forks in C, or a setting may prove unusable, which is to be reported at the start.
+    """
     if settings.startup_report or _API in sys.modules or in_uwsgi():
         return True
     for signal in SIGNALS:
@@ -64,7 +67,7 @@ def must_start(settings: Settings) -> bool:
 
 
 def begin() -> None:
-    """Has telemetry start when somebody may need it, and in any case some seconds from now."""
+    """Arranges the start: when OpenTelemetry's API is imported, and in any case some seconds from now."""
     when_imported(_API, _wanted)
     for module, provider, method, variable in _PROVIDERS:
         if variable not in os.environ:
@@ -119,7 +122,7 @@ def _start_later() -> None:
 
 
 def _left_behind(settings: Settings, to: Destination) -> bool:
-    """Whether there are spans of a process that is gone: its lock is free. Whoever starts next sends them."""
+    """Whether a process that has ended left spans: a segment whose lock is free. A start sends them."""
     if fcntl is None:
         return False
     begins = spool_label(to, "traces") + "-"
