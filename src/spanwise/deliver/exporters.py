@@ -175,11 +175,9 @@ def _arguments(wanted: str, signal: str, exporter: Exporter) -> dict[str, Any]:
         elif not exporter.encrypted:
             found["insecure"] = True
         elif exporter.certificate or exporter.client_certificate:
-            found["credentials"] = grpc.ssl_channel_credentials(
-                root_certificates=_content(exporter.certificate),
-                private_key=_content(exporter.client_key),
-                certificate_chain=_content(exporter.client_certificate),
-            )
+            from spanwise.deliver.otlp_grpc import credentials
+
+            found["credentials"] = credentials(exporter)
         return found
     if wanted == "otlp_proto_http":
         from opentelemetry.exporter.otlp.proto.http import Compression
@@ -195,13 +193,6 @@ def _arguments(wanted: str, signal: str, exporter: Exporter) -> dict[str, Any]:
             "client_key_file": to.client_key,
         }
     return {}
-
-
-def _content(path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def make(signal: str, name: str, exporter: Exporter) -> Any:

@@ -91,7 +91,9 @@ class Connection:
             try:
                 for data in _joined(head, body):
                     _send(self._socket, data, deadline)
-            except (BrokenPipeError, ConnectionResetError) as broken:
+            except TimeoutError:
+                raise
+            except OSError as broken:  # with TLS it is an SSLEOFError
                 # A server that refuses a request for its size need not read it before it answers.
                 try:
                     response, _ = AnswerReader(self._socket, deadline).answer(longest)

@@ -21,9 +21,10 @@ from spanwise.deliver.partial import readable
 from spanwise.encode.request import Piece
 from spanwise.encode.wire import LENGTH, VARINT
 from spanwise.log import Log
+from spanwise.settings import Exporter
 from spanwise.values import unreadable
 
-__all__ = ["GrpcClient", "fate_of_code"]
+__all__ = ["GrpcClient", "credentials", "fate_of_code"]
 
 _logger = Log("spanwise.deliver")
 
@@ -139,7 +140,7 @@ class GrpcClient:
             ("grpc.use_local_subchannel_pool", 1),  # of another channel's back-off this one must not suffer
         ]
         if self._secure:
-            channel = grpc.secure_channel(self._target, self._credentials(grpc), options=options)
+            channel = grpc.secure_channel(self._target, credentials(self.destination), options=options)
         else:
             channel = grpc.insecure_channel(self._target, options=options)
         if self._channel is not None:
@@ -147,15 +148,6 @@ class GrpcClient:
         self._channel = channel
         self._call = channel.unary_unary(self._method, request_serializer=None, response_deserializer=None)
         self._of_process = os.getpid()
-
-    def _credentials(self, grpc: Any) -> Any:
-        to = self.destination
-        return grpc.ssl_channel_credentials(
-            root_certificates=_content(to.certificate),
-            # A key may be in the same file.
-            private_key=_content((to.client_key or to.client_certificate) if to.client_certificate else None),
-            certificate_chain=_content(to.client_certificate),
-        )
 
     def _drop(self) -> None:
         channel, self._channel, self._call = self._channel, None, None
@@ -265,6 +257,18 @@ def _decoded(value: str) -> bytes:
         return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
     except (binascii.Error, ValueError):
         return value.encode("utf-8", "replace")
+
+
+def credentials(to: Destination | Exporter) -> Any:
+    """gRPC's channel credentials with the certificate files of a destination."""
+    import grpc
+
+    return grpc.ssl_channel_credentials(
+        root_certificates=_content(to.certificate),
+        # A key may be in the same file.
+        private_key=_content((to.client_key or to.client_certificate) if to.client_certificate else None),
+        certificate_chain=_content(to.client_certificate),
+    )
 
 
 def _content(path: str | None) -> bytes | None:

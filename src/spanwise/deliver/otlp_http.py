@@ -20,12 +20,11 @@ from spanwise.deliver import tls
 from spanwise.deliver.answer import Answer, Fate, fate_of_status
 from spanwise.deliver.destinations import Destination
 from spanwise.deliver.http1 import Connection, Tunnel, bracketed
-from spanwise.deliver.http1_answer import RemoteDisconnected, Response
+from spanwise.deliver.http1_answer import BadAnswer, Response
 from spanwise.encode.request import Piece
-from spanwise.errors import ConfigurationError
 from spanwise.log import Log
 
-__all__ = ["Client", "Destination"]
+__all__ = ["Client"]
 
 _logger = Log("spanwise.deliver")
 
@@ -42,23 +41,12 @@ class Client:
     """A keep-alive connection to one destination. Not thread-safe: the delivery thread owns it.
 
     Raises:
-        ConfigurationError: the URL is not http or https, or a certificate file cannot be read.
+        ConfigurationError: a certificate file cannot be read.
     """
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
-        # urlsplit accepts any text; a port that is no number raises only when read.
-        try:
-            self._url = urlsplit(destination.url)
-            usable = self._url.scheme in ("http", "https") and bool(self._url.hostname)
-            self._port = self._url.port
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ConfigurationError(
-                f"{destination.url!r} is no OTLP/HTTP endpoint",
-                fix="Give a URL such as http://localhost:4318",
-            )
+        self._url = urlsplit(destination.url)
         self._tls: ssl.SSLContext | None = None
         if self._url.scheme == "https":
             self._tls = tls.context(
@@ -98,8 +86,8 @@ class Client:
             reused = self._connection is not None and self._connection.open
             try:
                 return _read(self._post(body, deadline))
-            except (RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                if not reused:
+            except OSError as error:
+                if not reused or isinstance(error, (BadAnswer, TimeoutError)):
                     raise
                 # The server closed an idle keep-alive connection: that says nothing of its health.
                 return _read(self._post(body, deadline))
@@ -121,7 +109,7 @@ class Client:
         return connection.post(self._target, headers, body, deadline, LONGEST_ANSWER)
 
     def _connect(self) -> Connection:
-        host, port = self._url.hostname or "", self._port or (443 if self._tls else 80)
+        host, port = self._url.hostname or "", self._url.port or (443 if self._tls else 80)
         proxy = _proxy(self._url)
         self._target, self._proxy_headers = self._path, {}
         if proxy is None:
@@ -158,15 +146,41 @@ def _sendable(name: str, value: str) -> bool:
 
 
 def _proxy(url: SplitResult) -> SplitResult | None:
-    """The proxy that the environment names for this URL, by the standard library's rules."""
-    if not any(f"{url.scheme}_proxy" == name.lower() for name in os.environ):
+    """The HTTP proxy that the environment names for this URL, as the stock exporters' requests reads it."""
+    if not any(name.lower() in (f"{url.scheme}_proxy", "all_proxy") for name in os.environ):
         return None
-    from urllib.request import getproxies, proxy_bypass  # slow to import
+    from urllib.request import getproxies  # slow to import
 
-    if url.hostname is None or proxy_bypass(url.hostname):
+    found = getproxies()
+    address = found.get(url.scheme) or found.get("all")
+    if not address or _is_excepted(url, found.get("no", "")):
         return None
-    address = getproxies().get(url.scheme)
-    return urlsplit(address if "://" in address else f"http://{address}") if address else None
+    proxy = urlsplit(address if "://" in address else f"http://{address}")
+    if proxy.scheme in ("http", "https"):
+        return proxy
+    _logger.seldom("a proxy with the scheme %s is not used: only HTTP proxies are", proxy.scheme)
+    return None
+
+
+def _is_excepted(url: SplitResult, exceptions: str) -> bool:
+    """Whether NO_PROXY names the host: by itself, by its domain, with its port, or by a network it is in."""
+    from ipaddress import ip_address, ip_network
+    from urllib.request import proxy_bypass
+
+    host = url.hostname or ""
+    if proxy_bypass(host) or proxy_bypass(f"{host}:{url.port}"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    for each in exceptions.split(","):
+        try:
+            if address in ip_network(each.strip(), strict=False):
+                return True
+        except ValueError:  # a name
+            continue
+    return False
 
 
 def _proxy_authorization(proxy: SplitResult | None) -> dict[str, str]:

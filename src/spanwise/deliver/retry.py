@@ -17,8 +17,8 @@ LONGEST_RETRY_AFTER = 300.0
 class Backoff:
     """Jittered exponential back-off of one destination.
 
-    Full jitter (a uniform draw up to the exponential bound) keeps a fleet that lost its Collector
-    at the same moment from coming back at the same moment.
+    Each wait is drawn between half of the exponential bound and the bound, so that a fleet that lost its
+    Collector at one moment does not come back at one moment.
     """
 
     def __init__(self, draw: random.Random | None = None) -> None:

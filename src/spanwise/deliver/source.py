@@ -158,8 +158,11 @@ class Queue:
             try:
                 body = self._encode(items, self._leave_out)
             except Exception:
-                _logger.exception(
-                    "%d %s could not be encoded and are dropped", count, WHAT[self.account.signal]
+                _logger.seldom(
+                    "%d %s could not be encoded and are dropped",
+                    count,
+                    WHAT[self.account.signal],
+                    exc_info=True,
                 )
                 self.account.drop(count, "encoding")
                 continue
@@ -170,7 +173,7 @@ class Queue:
     def _leave_out(self, item: Any, error: Exception) -> None:
         self._left_out += 1
         self.account.drop(1, "encoding")
-        _logger.warning("a %s could not be encoded and is dropped: %s", type(item).__name__, error)
+        _logger.seldom("a %s could not be encoded and is dropped: %s", type(item).__name__, error)
 
     def release(self, load: Load, taken: int | None = None) -> None:
         """Nothing is held: the items went with the request."""

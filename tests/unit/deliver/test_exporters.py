@@ -19,6 +19,13 @@ from spanwise.errors import ConfigurationError
 from spanwise.settings import Exporter, Settings
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("endpoint", ["ftp://host", "http://", "http://host:port", "http://host:0"])
+def test_what_is_no_endpoint_is_told(endpoint: str, protocol: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no endpoint"):
+        destination(Exporter(endpoint=endpoint, protocol=protocol), "traces")
+
+
 def test_otlp_over_http_is_ours_however_it_is_named() -> None:
     assert exporters.own_signal("otlp", Exporter())
     assert exporters.own_signal("otlp_proto_http", Exporter(protocol="grpc"))

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 import misbehaving
 from spanwise.deliver.answer import Answer, Fate
+from spanwise.deliver.destinations import Destination
 from spanwise.deliver.http1 import Connection
 from spanwise.deliver.http1_answer import LONGEST_HEAD, BadAnswer, Response
-from spanwise.deliver.otlp_http import Client, Destination
+from spanwise.deliver.otlp_http import Client
 
 LONG = 30.0
 
@@ -152,6 +153,18 @@ def test_the_deadline_holds_for_tls_too(
         assert send(
             f"https://{address}/", certificate=certificate, body=b"x" * 5_000_000, timeout=LONG
         ).delivered
+
+
+def test_a_connection_that_a_server_of_tls_has_closed_is_replaced_unnoticed(
+    tls: Callable[[misbehaving.Behaviour], misbehaving.Behaviour], tmp_path: Path
+) -> None:
+    """However large the next request is: what fails is its sending, with an error of TLS's own."""
+    with misbehaving.server(tls(misbehaving.answering(misbehaving.OK))) as address:
+        client = Client(Destination(url=f"https://{address}/", certificate=str(tmp_path / "cert.pem")))
+        for body in (b"small", b"x" * 5_000_000, b"x" * 5_000_000):
+            answer = client.send((body,), LONG)
+            assert answer.delivered, answer
+        client.close()
 
 
 def test_a_proxy_s_tunnel_is_used_and_may_drip_no_longer(

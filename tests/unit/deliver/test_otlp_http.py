@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from spanwise.deliver.answer import Fate
-from spanwise.deliver.otlp_http import LONGEST_ANSWER, Client, Destination
+from spanwise.deliver.destinations import Destination
+from spanwise.deliver.otlp_http import LONGEST_ANSWER, Client
 from spanwise.errors import ConfigurationError
 
 
@@ -264,10 +265,40 @@ def test_the_environment_s_proxy_is_used(
     assert server.requests[1]["path"] == "/v1/traces"
 
 
-@pytest.mark.parametrize("url", ["", "localhost:4318", "ftp://host", "http://", "http://host:port"])
-def test_a_useless_endpoint_is_told(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="OTLP/HTTP endpoint"):
-        Client(Destination(url=url))
+@pytest.mark.parametrize(
+    ("proxied", "exceptions"),
+    [
+        (True, ""),
+        (True, "10.0.0.0/8,localhost,127.0.0.2"),
+        (False, "127.0.0.1"),
+        (False, "example.com, 127.0.0.1:{port}"),
+        (False, "10.0.0.0/8, 127.0.0.0/8"),
+    ],
+)
+def test_a_proxy_for_all_schemes_and_its_exceptions(
+    proxied: bool,
+    exceptions: str,
+    server: Server,
+    client: Callable[..., Client],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    there = server.url.removeprefix("http://").partition("/")[0]
+    monkeypatch.setenv("ALL_PROXY", there)
+    monkeypatch.setenv("NO_PROXY", exceptions.format(port=there.partition(":")[2]))
+    assert client(server.url).send((b"body",)).delivered
+    assert server.requests[0]["path"].startswith("http://") is proxied
+
+
+def test_a_proxy_of_another_protocol_is_not_used(
+    server: Server, client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    assert client(server.url).send((b"body",)).delivered
+    assert server.requests[0]["path"] == "/v1/traces"
 
 
 def test_a_missing_certificate_file_is_told(tmp_path: Path) -> None:

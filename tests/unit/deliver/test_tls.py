@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from spanwise.deliver.otlp_http import Client, Destination
+from spanwise.deliver.destinations import Destination
+from spanwise.deliver.otlp_http import Client
 from spanwise.deliver.tls import authorities
 from spanwise.errors import ConfigurationError
 
