@@ -9,7 +9,10 @@ from typing import Protocol
 
 from spanwise.encode.request import Piece
 
-__all__ = ["Answer", "Fate", "Sender", "fate_of_status"]
+__all__ = ["AFTER_FORK", "Answer", "Fate", "Sender", "fate_of_status"]
+
+AFTER_FORK = "GrpcAfterFork"
+"""The reason where nothing can be sent in this process at all, which has been told."""
 
 
 class Fate(Enum):

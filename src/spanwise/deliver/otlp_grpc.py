@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from spanwise import names
 from spanwise.deliver import tls
-from spanwise.deliver.answer import Answer, Fate
+from spanwise.deliver.answer import AFTER_FORK, Answer, Fate
 from spanwise.deliver.destinations import Destination
 from spanwise.deliver.partial import readable
 from spanwise.encode.request import Piece
@@ -94,7 +94,7 @@ class GrpcClient:
         wait = self.destination.timeout if timeout is None else min(timeout, self.destination.timeout)
         deadline = time.monotonic() + wait
         if not _usable():
-            return Answer(Fate.RETRY, reason="GrpcAfterFork")
+            return Answer(Fate.RETRY, reason=AFTER_FORK)
         _under_way.add(id(self))
         try:
             return self._send(b"".join(body), deadline)
@@ -171,9 +171,9 @@ def _usable() -> bool:
         if _process and (_broken or _under_way):
             if not _broken:
                 _logger.warning(
-                    "gRPC cannot be used in a process that was forked during a call: what is recorded waits"
-                    " in the spool for the next process. OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf has no"
-                    " such limit"
+                    "gRPC cannot be used in a process that was forked during a call: this one delivers"
+                    " nothing, and what waits at its end is counted as dropped."
+                    " OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf has no such limit"
                 )
             _broken = True
         _under_way.clear()

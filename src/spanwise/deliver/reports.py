@@ -5,6 +5,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from urllib.parse import urlsplit
 
+from spanwise.deliver.answer import AFTER_FORK
 from spanwise.log import Log
 from spanwise.values import without_secrets
 
@@ -84,6 +85,8 @@ class Reports:
 
     def away(self, reason: str) -> None:
         """Nothing can be delivered now."""
+        if reason == AFTER_FORK:
+            return  # which was told, with what to do; at the destination nothing is wrong
         if self._outages.begins(self._what, reason):
             _logger.warning(
                 "%s cannot be delivered to %s (%s). They wait, as all that goes there, and are tried again. "

@@ -84,3 +84,9 @@ def test_a_child_tells_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
         each.reset()  # as at a fork
     logs.away("503")
     assert "log records cannot be delivered" in caplog.messages[1]
+
+
+def test_what_a_fork_did_to_grpc_is_no_fault_of_the_destination(caplog: pytest.LogCaptureFixture) -> None:
+    (spans,) = reports("spans")
+    spans.away("GrpcAfterFork")
+    assert caplog.messages == []
