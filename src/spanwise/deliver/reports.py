@@ -116,8 +116,20 @@ class Reports:
             )
 
     def refused(self, lost: int, reason: str) -> None:
-        """The destination will not take it."""
-        if lost and self._first(reason):
+        """The destination will not take it.
+
+        Args:
+            lost: how many; 0 for a part of what is counted as one.
+            reason: its status.
+        """
+        if not lost and self._first(reason):
+            _logger.warning(
+                "%s refused a part of the %s (%s): it and later ones like it are dropped",
+                self._address,
+                self._what,
+                reason,
+            )
+        elif lost and self._first(reason):
             _logger.warning(
                 "%s refused %d %s (%s): they and later ones like them are dropped, and counted",
                 self._address,

@@ -43,7 +43,10 @@ def guarded(name: Any, callbacks: Any) -> Any:
     """
     if callbacks is None or not isinstance(callbacks, Iterable):
         return callbacks
-    return [_Guarded(str(name), each).observe for each in callbacks]
+    try:
+        return [_Guarded(str(name), each).observe for each in callbacks]
+    except Exception:  # a name whose text raises, or what cannot be gone through: the SDK may not even ask
+        return callbacks
 
 
 class _Guarded:

@@ -90,3 +90,13 @@ def test_what_a_fork_did_to_grpc_is_no_fault_of_the_destination(caplog: pytest.L
     (spans,) = reports("spans")
     spans.away("GrpcAfterFork")
     assert caplog.messages == []
+
+
+def test_a_refused_part_of_what_counts_as_one_is_told_once_a_reason(caplog: pytest.LogCaptureFixture) -> None:
+    (metrics,) = reports("metric collections")
+    for reason in ("400", "400", "413"):
+        metrics.refused(0, reason)
+    metrics.refused(1, "400")
+    assert [message.rpartition(" (")[0] for message in caplog.messages] == [
+        "http://there:4318/v1/x refused a part of the metric collections"
+    ] * 2

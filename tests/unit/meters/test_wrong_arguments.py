@@ -474,6 +474,14 @@ def test_observable_instruments_are_made_of_wrong_arguments_as_the_sdk_makes_the
         assert told[0] == told[1]
 
 
+def test_callbacks_that_cannot_be_gone_through_do_not_matter_where_the_instrument_is_there() -> None:
+    came = []
+    for side in both():
+        side.meter.create_observable_gauge("o", [lambda _: [Observation(1)]])
+        came.append(side.call(side.meter.create_observable_gauge, "o", Hostile())[0])
+    assert came == ["returned", "returned"]
+
+
 OBSERVED: dict[str, Callable[[], Any]] = {
     "number": lambda: 5,
     "none": lambda: None,
