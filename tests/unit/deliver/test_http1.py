@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -118,21 +115,10 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_others(monkeypatch:
 
 
 @pytest.fixture
-def tls(tmp_path: Path) -> Callable[[misbehaving.Behaviour], misbehaving.Behaviour]:
-    """Puts TLS before a behaviour; the authority is ``cert.pem``."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
-    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    subprocess.run(
-        (
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-            f" -keyout {key} -out {certificate} -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-        ).split(),
-        check=True,
-        capture_output=True,
-    )
+def tls(pair: tuple[str, str]) -> Callable[[misbehaving.Behaviour], misbehaving.Behaviour]:
+    """Puts TLS before a behaviour; the authority is the pair's certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(*pair)
 
     def encrypted(behaviour: misbehaving.Behaviour) -> misbehaving.Behaviour:
         return lambda connection: behaviour(context.wrap_socket(connection, server_side=True))
@@ -141,26 +127,26 @@ def tls(tmp_path: Path) -> Callable[[misbehaving.Behaviour], misbehaving.Behavio
 
 
 def test_the_deadline_holds_for_tls_too(
-    tls: Callable[[misbehaving.Behaviour], misbehaving.Behaviour], tmp_path: Path
+    tls: Callable[[misbehaving.Behaviour], misbehaving.Behaviour], pair: tuple[str, str]
 ) -> None:
     drip = misbehaving.dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n", b"\0")
     for behaviour in (tls(drip), misbehaving.wait_for_close):
         with misbehaving.server(behaviour) as address:
-            answer = send(f"https://{address}/", certificate=str(tmp_path / "cert.pem"), timeout=0.5)
+            answer = send(f"https://{address}/", certificate=pair[0], timeout=0.5)
         assert (answer.fate, answer.reason) == (Fate.RETRY, "TimeoutError")
     with misbehaving.server(tls(misbehaving.answering(misbehaving.OK))) as address:
-        certificate = str(tmp_path / "cert.pem")
+        certificate = pair[0]
         assert send(
             f"https://{address}/", certificate=certificate, body=b"x" * 5_000_000, timeout=LONG
         ).delivered
 
 
 def test_a_connection_that_a_server_of_tls_has_closed_is_replaced_unnoticed(
-    tls: Callable[[misbehaving.Behaviour], misbehaving.Behaviour], tmp_path: Path
+    tls: Callable[[misbehaving.Behaviour], misbehaving.Behaviour], pair: tuple[str, str]
 ) -> None:
     """However large the next request is: what fails is its sending, with an error of TLS's own."""
     with misbehaving.server(tls(misbehaving.answering(misbehaving.OK))) as address:
-        client = Client(Destination(url=f"https://{address}/", certificate=str(tmp_path / "cert.pem")))
+        client = Client(Destination(url=f"https://{address}/", certificate=pair[0]))
         for body in (b"small", b"x" * 5_000_000, b"x" * 5_000_000):
             answer = client.send((body,), LONG)
             assert answer.delivered, answer
@@ -169,7 +155,7 @@ def test_a_connection_that_a_server_of_tls_has_closed_is_replaced_unnoticed(
 
 def test_a_proxy_s_tunnel_is_used_and_may_drip_no_longer(
     tls: Callable[[misbehaving.Behaviour], misbehaving.Behaviour],
-    tmp_path: Path,
+    pair: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[bytes] = []
@@ -180,7 +166,7 @@ def test_a_proxy_s_tunnel_is_used_and_may_drip_no_longer(
         tls(misbehaving.answering(misbehaving.OK))(connection)
 
     monkeypatch.delenv("no_proxy", raising=False)
-    certificate = str(tmp_path / "cert.pem")
+    certificate = pair[0]
     with misbehaving.server(proxy) as address:
         monkeypatch.setenv("https_proxy", f"http://me:secret@{address}")
         assert send("https://127.0.0.1:4318/", certificate=certificate, timeout=LONG).delivered

@@ -255,23 +255,11 @@ def test_headers_that_grpc_cannot_send_are_left_out_and_told(caplog: pytest.LogC
     assert "s3cret" not in caplog.text
 
 
-@pytest.mark.skipif(
-    subprocess.run(["openssl", "version"], capture_output=True, check=False).returncode != 0,
-    reason="openssl makes the certificates",
-)
-def test_tls_with_a_certificate_of_ours(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        (
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-            f" -keyout {key} -out {certificate} -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-        ).split(),
-        check=True,
-        capture_output=True,
-    )
-    pair = [(key.read_bytes(), certificate.read_bytes())]
+def test_tls_with_a_certificate_of_ours(pair: tuple[str, str], tmp_path: Path) -> None:
+    certificate, key = map(Path, pair)
+    keys = [(key.read_bytes(), certificate.read_bytes())]
     ours = {"client_certificate": str(certificate), "client_key": str(key)}
-    with server(yes, grpc.ssl_server_credentials(pair, certificate.read_bytes(), True)) as (address, _):
+    with server(yes, grpc.ssl_server_credentials(keys, certificate.read_bytes(), True)) as (address, _):
         assert send(f"https://{address}", certificate=str(certificate), **ours).delivered
         assert send(f"https://{address}", certificate=str(certificate), timeout=5).fate is Fate.RETRY
         assert send(f"https://{address}", timeout=5, **ours).fate is Fate.RETRY

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -306,23 +304,12 @@ def test_a_missing_certificate_file_is_told(tmp_path: Path) -> None:
         Client(Destination(url="https://localhost", certificate=str(tmp_path / "no.pem")))
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_tls(server: Server, client: Callable[..., Client], tmp_path: Path) -> None:
-    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    subprocess.run(
-        (
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-            f" -keyout {key} -out {certificate} -subj /CN=localhost"
-            " -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
-        ).split(),
-        check=True,
-        capture_output=True,
-    )
+def test_tls(server: Server, client: Callable[..., Client], pair: tuple[str, str]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(*pair)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     url = server.url.replace("http:", "https:")
-    assert client(url, certificate=certificate).send((b"body",)).delivered
+    assert client(url, certificate=pair[0]).send((b"body",)).delivered
     untrusting = client(url).send((b"body",))
     assert not untrusting.delivered
     assert untrusting.reason == "SSLCertVerificationError"
