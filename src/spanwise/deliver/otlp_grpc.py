@@ -17,9 +17,9 @@ from spanwise import names
 from spanwise.deliver import tls
 from spanwise.deliver.answer import AFTER_FORK, Answer, Fate
 from spanwise.deliver.destinations import Destination
-from spanwise.deliver.partial import readable
+from spanwise.encode.fields import inside, readable
 from spanwise.encode.request import Piece
-from spanwise.encode.wire import LENGTH, VARINT
+from spanwise.encode.wire import VARINT
 from spanwise.log import Log
 from spanwise.settings import Exporter
 from spanwise.values import unreadable
@@ -215,24 +215,18 @@ def _retry_delay(status: bytes) -> float | None:
     Status has its details as field 3: each an Any of a type's URL (1) and a message (2). RetryInfo's field 1
     is a Duration of seconds (1) and nanoseconds (2).
     """
-    for detail in _inside(status, 3):
-        kinds = list(_inside(detail, 1))
+    for detail in inside(status, 3):
+        kinds = list(inside(detail, 1))
         if kinds[-1:] != [_RETRY_INFO]:
             continue
         seconds = 0.0
-        for info in _inside(detail, 2):
-            for duration in _inside(info, 1):
+        for info in inside(detail, 2):
+            for duration in inside(info, 1):
                 for field in readable(duration):
                     if field.kind == VARINT and field.number in (1, 2) and field.value < 1 << 63:
                         seconds += field.value * (1.0 if field.number == 1 else 1e-9)
         return seconds
     return None
-
-
-def _inside(message: bytes, number: int) -> Iterable[bytes]:
-    for field in readable(message):
-        if (field.number, field.kind) == (number, LENGTH):
-            yield message[field.value : field.end]
 
 
 def _metadata(headers: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str | bytes]]:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from spanwise.encode.wire import FIXED32, FIXED64, LENGTH, VARINT
 
-__all__ = ["Bytes", "Field", "fields"]
+__all__ = ["Bytes", "Field", "fields", "inside", "readable"]
 
 Bytes: TypeAlias = "bytes | memoryview"
 
@@ -59,6 +59,21 @@ def fields(data: Bytes) -> Iterator[Field]:
             raise ValueError("the message is cut off")
         yield Field(tag >> 3, kind, start, value, end)
         at = end
+
+
+def readable(message: Bytes) -> Iterator[Field]:
+    """A message's fields, as far as they can be read."""
+    try:
+        yield from fields(message)
+    except ValueError:
+        return
+
+
+def inside(message: bytes, number: int) -> Iterator[bytes]:
+    """The contents of the fields of one number that have a length: messages, texts."""
+    for field in readable(message):
+        if (field.number, field.kind) == (number, LENGTH):
+            yield message[field.value : field.end]
 
 
 def _varint(data: Bytes, at: int) -> tuple[int, int]:
