@@ -38,7 +38,7 @@ _PROVIDERS = (
 
 # Seconds after which it starts all the same: a process that lives has an application to watch, whose memory
 # may raise an alert. Most commands are over by then, and most servers have started.
-_AFTER = 5.0
+_AFTER = 2.0
 _over = Event()  # set: nothing is to be started any more
 
 
