@@ -34,6 +34,19 @@ _READING_SECONDS: Final = 30.0
 _log = Log(__name__)
 
 
+class _Seldom:
+    """uvicorn's logger, whose warnings come once a minute: anybody can have one written by each connection."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def warning(self, message: str, *arguments: object) -> None:
+        _log.seldom(message, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._logger, name)
+
+
 def http_protocol(endpoint: str, most: int) -> type[asyncio.Protocol]:
     """The protocol class of one console, for uvicorn's ``http``; each class tells of each mistake once.
 
@@ -49,6 +62,7 @@ def http_protocol(endpoint: str, most: int) -> type[asyncio.Protocol]:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
+            self.logger: Any = _Seldom(self.logger)
             self.begun = False
             self.phase = ""
             self.timer: asyncio.TimerHandle | None = None

@@ -20,7 +20,7 @@ __all__ = ["read_handlers", "written_handlers"]
 # Alertmanager refuses a whole file for one that does not (Go's net/url).
 _CHARACTER = r"(?:[A-Za-z0-9.\-_~!&()*+,;=:@/{}]|%[0-9A-Fa-f]{{2}})*"
 _URL = re.compile(
-    rf"https?://(?P<host>[A-Za-z0-9.\-_]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]*))?"
+    rf"(?i:https?)://(?P<host>[A-Za-z0-9.\-_]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]*))?"
     rf"(?:/{_CHARACTER.format('')})?(?:\?{_CHARACTER.format('?')})?"
 )
 # Of a name's part between two dots (RFC 1035, section 2.3.4).

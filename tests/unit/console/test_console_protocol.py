@@ -60,6 +60,13 @@ def test_a_body_that_begins_like_another_protocol_is_a_body(
     assert not caplog.records
 
 
+def test_what_is_no_request_is_told_of_once_a_minute(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        answers = [say(client.port, b"\0\1\2\r\n\r\n") for _ in range(3)]
+    assert all(answer.startswith(b"HTTP/1.1 400") for answer in answers)
+    assert [record.getMessage() for record in caplog.records] == ["Invalid HTTP request received."]
+
+
 HEAD = b"POST /v1/traces HTTP/1.1\r\nhost: localhost\r\n"
 SLOW = {
     "says nothing": b"",

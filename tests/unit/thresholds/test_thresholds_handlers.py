@@ -69,6 +69,7 @@ def test_mistakes(text: str, message: str) -> None:
     "url",
     [
         "http://x",
+        "HTTPS://x.example/",
         "https://x.example/",
         "https://x.example:9093/a%20b/%C3%A4?token=%2F&x=1/2?",
         "http://127.0.0.1:8",
