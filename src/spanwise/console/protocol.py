@@ -35,7 +35,7 @@ _log = Log(__name__)
 
 
 class _Seldom:
-    """uvicorn's logger, whose warnings come once a minute: anybody can have one written by each connection."""
+    """uvicorn's logger, with warnings once a minute: anybody can cause one with each connection."""
 
     def __init__(self, logger: Any) -> None:
         self._logger = logger
