@@ -26,21 +26,15 @@ OTEL_PYTHON_ID_GENERATOR = "OTEL_PYTHON_ID_GENERATOR"
 OTEL_TRACES_SAMPLER = "OTEL_TRACES_SAMPLER"
 OTEL_TRACES_SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG"
 
-# The specification's samplers, which the provider itself makes from the variables.
-_BUILT_IN = (
-    "always_on",
-    "always_off",
-    "traceidratio",
-    "parentbased_always_on",
-    "parentbased_always_off",
-    "parentbased_traceidratio",
-)
-
 
 def sampler() -> Sampler | None:
     """The sampler of an installed package that ``OTEL_TRACES_SAMPLER`` names; None for the SDK's own."""
     name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
-    if not name or name.lower() in _BUILT_IN:
+    if not name:
+        return None
+    from spanwise.environment import SAMPLERS  # not above: a process without telemetry wants propagators only
+
+    if name.lower() in SAMPLERS:
         return None
     from opentelemetry.sdk.trace.sampling import Sampler
 

@@ -15,7 +15,7 @@ from spanwise import values
 from spanwise.shown import short_repr
 from spanwise.variables import KNOWN, is_known, meant, might_be_meant
 
-__all__ = ["mend"]
+__all__ = ["SAMPLERS", "mend"]
 
 Environ = MutableMapping[str, str]
 # Returns for a value that can be used as it is; raises as the parsers of :mod:`spanwise.values`.
@@ -27,7 +27,8 @@ _MOST_COUNTED: Final = 1_000_000
 _MOST_LONG: Final = (1 << 31) - 1
 
 _RATIOS: Final = ("traceidratio", "parentbased_traceidratio")
-_SAMPLERS: Final = ("always_on", "always_off", "parentbased_always_on", "parentbased_always_off", *_RATIOS)
+# The specification's, which the SDK's provider itself makes from the variables.
+SAMPLERS: Final = ("always_on", "always_off", "parentbased_always_on", "parentbased_always_off", *_RATIOS)
 _LEVELS: Final = ("debug", "info", "warning", "warn", "error", "critical", "fatal", "notset")
 _CONVENTIONS: Final = frozenset(
     f"{group}{both}"
@@ -124,7 +125,7 @@ _CHECKS: Final[dict[str, Check]] = {
     "OTEL_BLRP_EXPORT_TIMEOUT": _wait,
     "OTEL_METRIC_EXPORT_TIMEOUT": _wait,
     "OTEL_METRICS_EXEMPLAR_FILTER": values.one_of("trace_based", "always_on", "always_off"),
-    "OTEL_TRACES_SAMPLER": _installed("opentelemetry_traces_sampler", *_SAMPLERS),
+    "OTEL_TRACES_SAMPLER": _installed("opentelemetry_traces_sampler", *SAMPLERS),
     "OTEL_RESOURCE_ATTRIBUTES": _resource,
     "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": _installed(
         "opentelemetry_resource_detector", "process", "os", "host", "otel", "service_instance", "*"

@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "resource": set(),
     "catalogue": set(),
     "notices": set(),
-    "components": set(),
+    "components": {"environment"},
     "declarative": set(),
     "report": {"instrumentors"},
     "launched": {"alerts", "instrumentors", "meters", "rating"},

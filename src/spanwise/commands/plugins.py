@@ -13,7 +13,7 @@ import click
 
 from spanwise.console.server import DEFAULT_HOST, DEFAULT_PORT
 from spanwise.errors import MissingExtraError, SpanwiseError
-from spanwise.shown import figure
+from spanwise.shown import figure, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -130,12 +130,12 @@ def _show(lines: list[dict[str, Any]]) -> None:
         # As wide as it wants to be: rich itself would cut what is too long, names first.
         if console.measure(table, options=console.options.update(width=_WIDEST)).maximum <= console.width:
             for name in aside:
-                click.echo(f"{name} {_printable(lines[0][name])}")
+                click.echo(f"{name} {printable(lines[0][name])}")
             console.print(table)
             return
     for line in lines:
         click.echo(
-            f"{_printable(line['plugin'])}  ({_printable(line['project'])}, {_printable(line['service'])})"
+            f"{printable(line['plugin'])}  ({printable(line['project'])}, {printable(line['service'])})"
         )
         figures = zip(_TITLES, _figures(line), strict=True)
         click.echo("    " + "  ".join(f"{title} {text}" for title, text in figures))
@@ -154,7 +154,7 @@ def _table(lines: list[dict[str, Any]], names: Sequence[str], *, narrow: bool) -
         calls, errors, *others = _figures(line)
         style = "red" if line["errors"] else ""
         # Neither as markup nor as what moves a terminal's cursor: names are data.
-        texts = (Text(_printable(line[name])) for name in names)
+        texts = (Text(printable(line[name])) for name in names)
         table.add_row(*texts, calls, Text(errors, style=style), *others)
     return table
 
@@ -163,10 +163,6 @@ def _figures(line: dict[str, Any]) -> tuple[str, ...]:
     """What :data:`_TITLES` are the titles of."""
     durations = (_duration(line[name]) for name in ("mean_ms", "max_ms", "load_ms"))
     return (str(line["calls"]), str(line["errors"]), *durations, _size(line["memory_bytes"]))
-
-
-def _printable(name: str) -> str:
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name)
 
 
 def _duration(milliseconds: float | None) -> str:

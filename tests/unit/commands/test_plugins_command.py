@@ -188,7 +188,7 @@ def test_no_name_and_no_figure_is_cut_in_a_narrow_terminal(
 def test_names_do_not_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, {"plugins": [{**LINE, "plugin": "a\x1b]0;owned\x07b\x9bc\nd"}]})
     ((_, _, name, *_),) = told("--console", "http://127.0.0.1:9")
-    assert name == "a\ufffd]0;owned\ufffdb\ufffdc\ufffdd"
+    assert name == r"a\x1b]0;owned\x07b\x9bc\nd"
 
 
 def test_a_file_that_is_no_consoles_is_refused_and_left_alone(tmp_path: Path) -> None:
