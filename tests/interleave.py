@@ -82,8 +82,8 @@ class _Runner:
 
     def _run(self) -> None:
         self._go.acquire()
-        if self._left < _END:
-            sys.settrace(self._trace)
+        # To the end: from CPython 3.13 on, an instruction that one thread runs untraced is told of to none.
+        sys.settrace(self._trace)
         try:
             self._operation()
         except BaseException as error:
@@ -99,8 +99,6 @@ class _Runner:
             self.place = place(frame)
             _set(self._stopped)
             self._go.acquire()
-            if self._left >= _END:
-                sys.settrace(None)  # it is not stopped again
         self._left -= 1
         self.steps += 1
 
@@ -176,7 +174,7 @@ def _warm_up(make: Callable[[], Case], of: Sequence[str]) -> int:
     for _ in range(2):
         runners = [_Runner(operation, of) for operation in make().operations]
         for runner in runners:
-            runner.go_on(_END - 1)
+            runner.go_on(_END)
             runner.join()
     assert any(runner.steps for runner in runners), f"no instruction of {of} ran"
     return len(runners)
@@ -241,8 +239,7 @@ def _interrupt(case: Case, of: Sequence[str], at: int) -> str:
         nonlocal left, where
         if left == 0:
             where = place(frame)
-            sys.settrace(None)
-            then()
+            then()  # a trace function is not traced
         left -= 1
 
     run_traced(operation, tracing(of, step))

@@ -108,6 +108,7 @@ class GrpcClient:
         """Closes the channel; the next :meth:`send` opens another."""
         if not _usable():
             return
+        # Not `id(self)`: the thread that sends may be within a call, which goes on.
         _under_way.add(id(self.destination))
         try:
             self._drop()

@@ -227,7 +227,7 @@ LOOKS_AFTER = ("CALL", "RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE", "FOR_ITER")
 
 
 def interrupted(operation: Callable[[], object], at: int) -> bool:
-    """Runs it, with an exception at the so-manieth place where one can come. Tells whether there was one."""
+    """Runs it, with an exception at one of the places where one can come. Tells whether there was one."""
     left = at
     came = False
     opcodes: dict[FrameType, str] = {}
