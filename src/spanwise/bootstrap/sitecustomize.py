@@ -17,18 +17,26 @@ if _interruptible:
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def _is_ours(entry: str) -> bool:
+    try:
+        return os.path.abspath(entry or os.curdir) == _HERE
+    except (OSError, TypeError):  # the working folder is gone; anything may be on the path
+        return False
+
+
 def _run_the_users() -> None:
     """Runs the sitecustomize that would have run without us (Debian has one, some images too)."""
-    others = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != _HERE]
-    # importlib.machinery's, without its import.
-    finders = [each for each in sys.meta_path if getattr(each, "__name__", "") == "PathFinder"]
-    spec = finders[0].find_spec("sitecustomize", others) if finders else None
-    if spec is not None and spec.loader is not None:
-        import importlib.util  # not above: 3 ms, and most have no other
-
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["sitecustomize"] = module
-        spec.loader.exec_module(module)
+    # By an ordinary import: `importlib.util` would take 3 ms.
+    ours = sys.modules.pop("sitecustomize")
+    sys.path[:] = [entry for entry in sys.path if not _is_ours(entry)]
+    try:
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError as error:
+        if error.name != "sitecustomize":
+            raise
+        sys.modules["sitecustomize"] = ours
+    finally:
+        sys.path.insert(0, _HERE)
 
 
 try:

@@ -124,12 +124,13 @@ def test_a_forked_child_tells_of_itself(collecting: Any) -> None:
     if child == 0:
         try:
             ((_, threads),) = collect()[names.PROCESS_THREAD_COUNT.name]
-            os.write(writing, str(threads).encode())
+            # A fork hook that an earlier test has left may start one of its own.
+            os.write(writing, str(threads - len(os.listdir("/proc/self/task"))).encode())
         finally:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as told:
-        assert told.read() == "1"
+        assert told.read() == "0"
     os.waitpid(child, 0)
     over.set()
     second.join()
