@@ -168,7 +168,8 @@ def look() -> None:
         return
 
     def post_fork_hook() -> None:
-        if not mark[0]:
+        # On a thread: until this hook has returned, uWSGI cannot stop the worker.
+        if not mark[0] and started_task(noticed, "spanwise-forked") is None:
             noticed()
         if before is not None:
             before()
