@@ -73,7 +73,7 @@ class Log:
         """The same with a level of :mod:`logging`."""
         self._emit(level, message, arguments, exc_info)
 
-    def seldom(self, message: str, *arguments: object, exc_info: Any = None) -> None:
+    def seldom(self, message: str, *arguments: object, exc_info: Any = None, level: int = WARNING) -> None:
         """A warning, at most once a minute for each message, with the number of those left out since."""
         now = self._clock()
         until, left_out = self._last.get(message, (now, 0))
@@ -85,7 +85,7 @@ class Log:
         self._last[message] = (now + _REST, 0)
         if left_out:
             message, arguments = message + " [%d more since the last such line]", (*arguments, left_out)
-        self._emit(WARNING, message, arguments, exc_info)
+        self._emit(level, message, arguments, exc_info)
 
     def _emit(self, level: int, message: str, arguments: tuple[object, ...], exc_info: Any) -> None:
         try:

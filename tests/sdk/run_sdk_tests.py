@@ -5,12 +5,14 @@ ${SPANWISE_CACHE:-${XDG_CACHE_HOME:-~/.cache}/spanwise}/sdk-tests/VERSION, never
 
     python tests/sdk/run_sdk_tests.py [--stock] [--report FILE] [pytest arguments]
 
-Exits with pytest's code. --stock leaves the SDK's provider in place, to tell its failures from ours.
+Exits with 0 if exactly those of `EXPECTED_FAILURES` failed. --stock leaves the SDK's provider in place, to
+tell its failures from ours; then none is expected.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -18,10 +20,30 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # Whatever starts spans or hands them on (traces, their processors, logs that carry their ids), and metrics.
 TESTED = ("tests/trace", "tests/shared_internal", "tests/logs", "tests/context", "tests/metrics")
+
+# 1.45.1 has 749. Far fewer means that the run broke off or collected nothing.
+AT_LEAST = 700
+
+FOLDED_LATER = (
+    "counts calls of the private measurement consumer: ours add up when a reader collects, without it"
+)
+# Test id -> why it can't hold for our providers. Only tests that assert private fields belong here.
+EXPECTED_FAILURES: dict[str, str] = {
+    f"tests/metrics/test_metrics.py::{name}": FOLDED_LATER
+    for name in (
+        "TestMeter::test_counter_noop_after_meter_disabled",
+        "TestMeter::test_reenable_meter_after_disable",
+        "TestMeterProvider::test_consume_measurement_counter",
+        "TestMeterProvider::test_consume_measurement_gauge",
+        "TestMeterProvider::test_consume_measurement_histogram",
+        "TestMeterProvider::test_consume_measurement_up_down_counter",
+    )
+}
 
 
 def cache_folder(sdk_version: str) -> Path:
@@ -70,6 +92,32 @@ def put_in_place(made: Path, target: Path) -> None:
             raise
 
 
+def unexpected(report: dict[str, Any], *, stock: bool, chosen: bool) -> list[str]:
+    """What is wrong with a run, a line each.
+
+    Args:
+        report: as report_outcomes writes it.
+        stock: whether it was to run on the SDK's own provider.
+        chosen: whether these may be fewer than all tests.
+    """
+    outcomes: dict[str, str] = report["outcomes"]
+    provider = "opentelemetry.sdk.trace" if stock else "spanwise.spans.provider"
+    wrong = []
+    if report["provider"] != provider:
+        wrong.append(f"the tests ran on {report['provider']}, not on {provider}")
+    if not chosen and len(outcomes) < AT_LEAST:
+        wrong.append(f"only {len(outcomes)} tests ran, of at least {AT_LEAST}")
+    failed = {test for test, outcome in outcomes.items() if outcome not in ("passed", "skipped")}
+    expected = (
+        set() if stock else EXPECTED_FAILURES.keys() & (outcomes if chosen else EXPECTED_FAILURES).keys()
+    )
+    wrong += [f"failed: {test}" for test in sorted(failed - expected)]
+    wrong += [
+        f"listed among the expected failures, did not fail: {test}" for test in sorted(expected - failed)
+    ]
+    return wrong
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the SDK's own tests on spanwise's tracer provider.")
     parser.add_argument("--stock", action="store_true", help="leave the SDK's own provider in place")
@@ -77,7 +125,6 @@ def main() -> int:
     options, rest = parser.parse_known_args()
 
     sources, utilities = fetch(version("opentelemetry-sdk"))
-    report = options.report or Path(os.devnull)
     path = [str(HERE), str(utilities)]
     if not options.stock:
         path.insert(0, str(HERE / "startup"))
@@ -88,7 +135,6 @@ def main() -> int:
         "PYTHONPATH": os.pathsep.join(path),
         # Some of the tests start "python": it has to be this one.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        "SDK_TESTS_REPORT": str(report.absolute()),
     }
     command = [
         sys.executable,
@@ -105,7 +151,20 @@ def main() -> int:
         "-q",
         *(rest or TESTED),
     ]
-    return subprocess.run(command, cwd=sources, env=environment, check=False).returncode
+    with tempfile.TemporaryDirectory() as name:
+        written = (options.report or Path(name) / "report.json").absolute()
+        written.unlink(missing_ok=True)  # of an earlier run
+        environment["SDK_TESTS_REPORT"] = str(written)
+        code = subprocess.run(command, cwd=sources, env=environment, check=False).returncode
+        if not written.exists():
+            return code or 1
+        report = json.loads(written.read_text(encoding="utf-8"))
+    wrong = unexpected(report, stock=options.stock, chosen=bool(rest))
+    if code not in (0, 1):  # 1: some test failed
+        wrong.append(f"pytest ended with {code}")
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

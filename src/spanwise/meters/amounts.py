@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from spanwise.log import Log
+from spanwise.log import WARNING, Log
 
 __all__ = ["PLAIN", "Refused", "amount_of", "checked"]
 
@@ -22,6 +22,7 @@ PLAIN: Final = frozenset((int, float))
 
 _INT64: Final = 1 << 63
 _MOST_SHOWN: Final = 60  # characters of a refused amount
+_NOT_FINITE: Final = "it is not finite"
 
 
 class Refused:
@@ -29,12 +30,15 @@ class Refused:
 
     Args:
         instrument: its name.
+        level: of the messages, as :mod:`logging` has it. That a number is not finite is always a warning, as
+            with the SDK.
     """
 
-    __slots__ = ("_instrument", "_reasons")
+    __slots__ = ("_instrument", "_level", "_reasons")
 
-    def __init__(self, instrument: str) -> None:
+    def __init__(self, instrument: str, level: int = WARNING) -> None:
         self._instrument = instrument
+        self._level = level
         self._reasons: dict[str, tuple[int, str]] = {}
 
     def add(self, amount: Any, error: Exception) -> None:
@@ -44,12 +48,13 @@ class Refused:
         self._reasons[reason] = count + 1, shown or _shown(amount)
 
     def tell(self) -> None:
-        """Warns of them, once a minute for an instrument and a reason."""
+        """Logs them, once a minute for an instrument and a reason."""
         reasons, self._reasons = self._reasons, {}
         for reason, (count, shown) in reasons.items():
             more = f", and {count - 1} more," if count > 1 else ""
             why = f"{self._instrument}, ignoring measurement: {reason}".replace("%", "%%")
-            _logger.seldom(f"Amount %s%s cannot be used on {why}", shown, more)
+            level = WARNING if reason == _NOT_FINITE else self._level
+            _logger.seldom(f"Amount %s%s cannot be used on {why}", shown, more, level=level)
 
 
 class _UnusableError(Exception):
@@ -86,7 +91,7 @@ def amount_of(amount: Any, *, signed: bool) -> float:
             except OverflowError:
                 raise _UnusableError("it is too large") from None
     if not math.isfinite(plain):
-        raise _UnusableError("it is not finite")
+        raise _UnusableError(_NOT_FINITE)
     if plain < 0 and not signed:
         raise _UnusableError("it is negative")
     return plain

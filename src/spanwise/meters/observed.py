@@ -12,7 +12,7 @@ from typing import Any, Final
 from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 
-from spanwise.log import Log
+from spanwise.log import ERROR, Log
 from spanwise.meters import sdk_shape
 from spanwise.meters.amounts import Refused, amount_of
 from spanwise.meters.attributes import attributes_of
@@ -54,7 +54,8 @@ class _Guarded:
 
     def __init__(self, name: str, callback: Any) -> None:
         self._name = name
-        self._refused = Refused(name)
+        # An error to the SDK, too: the callback is wrong.
+        self._refused = Refused(name, ERROR)
         self._ask: Callable[[Any], Any] = callback
         if isinstance(callback, Generator):
             next(callback)

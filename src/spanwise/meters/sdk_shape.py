@@ -53,6 +53,7 @@ try:
         _SumAggregation,
     )
     from opentelemetry.sdk.metrics._internal.measurement import Measurement
+    from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
 
     _found = True
 except ImportError:
@@ -175,11 +176,15 @@ def register_at_once(consumer: Any) -> None:
 
     A callback that hangs holds it for good, and whoever makes an observable instrument, the application or an
     instrumentor of ours, would wait with it. Adding to the list takes no lock: a collection that is under way
-    goes over it by index.
+    goes over it by index. A consumer of another class may do more than that, and is left alone.
     """
-    consumer.register_asynchronous_instrument = lambda instrument: consumer._async_instruments.append(
-        instrument
-    )
+    if type(consumer) is not SynchronousMeasurementConsumer:
+        return
+
+    def register(instrument: Any) -> None:
+        consumer._async_instruments.append(instrument)
+
+    consumer.register_asynchronous_instrument = register  # type: ignore[method-assign]
 
 
 def renew_locks(provider: MeterProvider) -> None:

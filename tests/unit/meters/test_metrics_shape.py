@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk import metrics as sdk
+from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
 from spanwise.meters import sdk_reservoirs, sdk_shape
+from spanwise.meters.provider import MeterProvider
 
 
 def test_installed_sdk_is_of_the_series_this_was_written_for() -> None:
@@ -101,6 +103,22 @@ def test_what_views_keep(made: Any) -> None:
     assert sdk_shape.kept_keys(consumer, meter.create_counter("wide")) is None
     alone = sdk.MeterProvider((), Resource({}), shutdown_on_exit=False)
     assert sdk_shape.kept_keys(alone._measurement_consumer, alone.get_meter("m").create_counter("c")) is None
+
+
+def test_a_consumer_of_another_class_registers_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = []
+
+    class Other(SynchronousMeasurementConsumer):
+        def register_asynchronous_instrument(self, instrument: Any) -> None:
+            registered.append(instrument)
+            super().register_asynchronous_instrument(instrument)
+
+    monkeypatch.setattr("opentelemetry.sdk.metrics._internal.SynchronousMeasurementConsumer", Other)
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], Resource({}), shutdown_on_exit=False)
+    gauge = provider.get_meter("m").create_observable_gauge("g", [lambda _: [Observation(1)]])
+    assert gauge in registered
+    assert 1 in [point.value for point in points(reader)]
 
 
 def test_a_shape_that_does_not_hold_leaves_instruments_alone() -> None:

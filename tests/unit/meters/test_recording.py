@@ -563,6 +563,21 @@ def test_sets_that_a_view_makes_alike_do_not_count() -> None:
     assert points_of(program, "c") == {(("a", "same"),): MOST_SETS + 500}
 
 
+@pytest.mark.parametrize(
+    "wrong", [None, "text", Observation("text"), Observation(10**400), Observation(math.nan)]
+)
+def test_a_wrong_observation_is_told_of_by_the_sdk_s_level(
+    ours: Program, wrong: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    levels = []
+    for program in (Program(sdk.MeterProvider), ours):
+        caplog.clear()
+        program.provider.get_meter("m").create_observable_gauge("g", [lambda _: [wrong]])
+        program.reader.get_metrics_data()
+        levels.append([record.levelname for record in caplog.records])
+    assert levels[1] == levels[0]
+
+
 def test_observable_instruments_have_the_limit_too(ours: Program) -> None:
     def observe(_: CallbackOptions) -> Iterator[Observation]:
         for number in range(MOST_SETS + 500):
