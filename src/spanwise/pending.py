@@ -21,7 +21,7 @@ __all__ = ["launch", "now", "then", "waits"]
 
 # Seconds that others wait for a start that is under way. It takes a tenth of one; but it imports, and two
 # threads that import may wait for each other, which nobody would ever end.
-_LONGEST = 2.0
+_LONGEST = 5.0
 # Seconds that a fork waits: on a busy machine a start takes some.
 _LONGEST_FORK = 10.0
 

@@ -50,7 +50,12 @@ def environment(name: str, wanted: list[str], *, without: str = "", variant: obj
         else:
             run(sys.executable, "-m", "venv", str(folder))
             pip, target, yes = [str(python), "-m", "pip"], [], ["--yes"]
-        run(*pip, "install", "--quiet", *target, *wanted)
+        install = (*pip, "install", "--quiet", *target, *wanted)
+        try:
+            run(*install)
+        except AssertionError:
+            # uv brings certificates along; where an index has others, the system's know it.
+            run(*install, env={"UV_SYSTEM_CERTS": "1"})
         if without and list(folder.glob(f"lib/python*/site-packages/{without}")):
             run(*pip, "uninstall", "--quiet", *yes, *target, without)
         ready.touch()

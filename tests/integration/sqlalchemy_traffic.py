@@ -49,7 +49,7 @@ def instrument(**options: Any) -> Any:
         settings = Settings(
             enabled_instrumentations=("sqlalchemy",), contrib_instrumentations=("sqlalchemy",)
         )
-        outcomes = load(settings, {"sqlalchemy": {**options, "engine": early}})
+        outcomes = load(settings, lambda _: {**options, "engine": early})
         (outcome,) = [each for each in outcomes if each.name == "sqlalchemy"]
         assert outcome.state == "instrumented", outcome
         assert "opentelemetry-instrumentation-sqlalchemy" in outcome.detail, outcome
