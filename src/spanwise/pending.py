@@ -31,6 +31,7 @@ _LOCKS = {"concurrent.futures.thread": "_global_shutdown_lock", "logging": "_loc
 _start: Callable[[], bool | None] | None = None
 _followers: list[Callable[[], None]] = []
 _starter = 0  # the thread that starts telemetry; 0: none does
+_greenlet: object = None  # and the greenlet
 _lock = RLock()
 
 
@@ -57,8 +58,11 @@ def then(follower: Callable[[], None]) -> None:
 
 def now() -> None:
     """Starts telemetry if it waits, and returns when it has started. Never raises; quick where it has."""
-    global _start, _starter
-    if not waits() or _starter == get_ident():
+    global _start, _starter, _greenlet
+    if not waits():
+        return
+    greenlet = _current_greenlet()
+    if _starter == get_ident() and _greenlet is greenlet:
         return
     lock = _lock  # a child that is forked within has another
     if not lock.acquire(timeout=_LONGEST):
@@ -66,7 +70,10 @@ def now() -> None:
     try:
         start = _start
         if start is None:
+            if _starter:  # the lock is this thread's, on which another greenlet starts it
+                _wait_by_turns()
             return
+        _greenlet = greenlet
         _starter = get_ident()
         _start = None
         try:
@@ -75,11 +82,27 @@ def now() -> None:
             else:
                 _follow()
         finally:
-            _starter = 0
+            _starter, _greenlet = 0, None
         if _start is None:
             _follow()  # who came meanwhile
     finally:
         lock.release()
+
+
+def _current_greenlet() -> object:
+    greenlet = sys.modules.get("greenlet")
+    return None if greenlet is None else greenlet.getcurrent()
+
+
+def _wait_by_turns() -> None:
+    """Waits for a start by another greenlet of this thread, where sleeping lets that one go on."""
+    import time
+
+    if isinstance(time.sleep, type(len)):  # gevent and eventlet have it replaced by a function
+        return
+    until = time.monotonic() + _LONGEST
+    while _starter and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _follow() -> None:

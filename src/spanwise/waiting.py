@@ -28,10 +28,6 @@ __all__ = ["begin", "must_start"]
 # within a later one, of the SDK's say, what telemetry is made of could not be imported.
 _API = "opentelemetry"
 
-# They have one thread serve many requests by turns: a second request, that comes while the first one starts
-# telemetry, could not wait for it.
-_GREENLETS = ("gevent", "eventlet")
-
 # The API's modules; what asks for the provider, the provider's own method that is asked for more, and the
 # variable by which the API makes one by itself.
 _PROVIDERS = (
@@ -72,8 +68,7 @@ def must_start(settings: Settings) -> bool:
 
 def begin() -> None:
     """Arranges the start: when OpenTelemetry's API is imported, and in any case some seconds from now."""
-    for module in (_API, *_GREENLETS):
-        when_imported(module, _wanted)
+    when_imported(_API, _wanted)
     for module, provider, method, variable in _PROVIDERS:
         if variable not in os.environ:
             when_imported(module, functools.partial(_hold, provider, method))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 # A start on another thread that takes until `go_on` is set.
 STARTING = """
 import os, threading
@@ -57,3 +59,19 @@ def test_a_start_may_fork_and_goes_on_in_the_child_too() -> None:
         "pending.launch(forking); pending.now(); pending.now(); print(*order, pending.waits())"
     )
     assert said(code) == "started False\nstarted 0 False\n"
+
+
+@pytest.mark.parametrize("first", ["from spanwise import pending", ""])
+def test_greenlets_of_one_thread_wait_by_turns(first: str) -> None:
+    """A request that comes while another one, on the same thread, starts telemetry is told too."""
+    pytest.importorskip("gevent")
+    code = (
+        f"{first}\nfrom gevent import joinall, monkey, spawn\nmonkey.patch_all()\n"
+        "import time\nfrom spanwise import pending\n"
+        "order = []\n"
+        "def start(): pending.now(); time.sleep(0.1); order.append('started')\n"
+        "def ask(): pending.now(); order.append('asked')\n"
+        "pending.launch(start)\njoinall([spawn(ask) for _ in range(3)])\nprint(*order)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "started asked asked asked\n", done.stderr
