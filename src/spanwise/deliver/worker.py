@@ -127,12 +127,15 @@ class Worker:
         # Nothing the delivery does may be traced: it would record spans about sending spans.
         with suppressed():
             self.channel.attended(True)
-            if not self._adopted:
-                self._adopted = True
-                self.channel.adopt()
+            self._adopt()
             while self._stop_at is None:
                 self._turn()
             self._finish(self._stop_at)
+
+    def _adopt(self) -> None:
+        if not self._adopted:
+            self._adopted = True
+            self.channel.adopt()
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -163,5 +166,6 @@ class Worker:
 
     def _finish(self, deadline: float) -> None:
         self._finished = True
+        self._adopt()  # the process may end before its thread had a turn
         self._empty(deadline)
         self.channel.close()

@@ -15,6 +15,7 @@ from spanwise.deliver.answer import Answer, Fate
 from spanwise.deliver.channel import Channel
 from spanwise.deliver.otlp_http import Client, Destination
 from spanwise.deliver.source import Queue
+from spanwise.deliver.worker import Worker
 from spanwise.deliver.workers import Workers
 from spanwise.encode.request import Piece
 from spanwise.log import own_threads
@@ -380,3 +381,12 @@ def test_a_flush_of_one_signal_leaves_the_others_alone(order: list[str]) -> None
     assert order == ["traces:span", "metrics:collected"]
     worker.shutdown(30)
     assert order == ["traces:span", "metrics:collected", "logs:record", "metrics:collected"]
+
+
+def test_an_end_before_the_thread_had_a_turn_sends_what_was_left_behind(order: list[str]) -> None:
+    traces = channel("traces", Recorder("traces", order))
+    # As with a killed process's file, which is looked for once.
+    traces.adopt = lambda: traces.offer("left")  # type: ignore[method-assign]
+    worker = Worker(traces)
+    worker.join(time.monotonic() + 60)
+    assert order == ["traces:left"]
