@@ -101,7 +101,7 @@ class Observer:
     def _theirs(self, client: Any) -> bool:
         """Whether OpenTelemetry's instrumentor observes this client, or pipeline, too."""
         theirs = self._contrib.on or observed_by_contrib(client)
-        if theirs:
+        if theirs and self._open:  # what is left of a closed one stands back for nobody
             self._contrib.stand_back()
         return theirs
 

@@ -112,6 +112,20 @@ def test_redis_of_the_process(
     assert "redis" in warning
 
 
+def test_ours_turned_off_beneath_theirs_says_nothing(
+    provider: TracerProvider, scopes: Scopes, caplog: pytest.LogCaptureFixture
+) -> None:
+    TheirRedis().instrument(tracer_provider=provider, skip_dep_check=True)
+    RedisInstrumentor().uninstrument()
+    use(client())
+    assert scopes() == ["opentelemetry"] * 3
+    assert warnings(caplog) == []
+    RedisInstrumentor().instrument(tracer_provider=provider, info=False)
+    use(client())
+    assert scopes() == ["opentelemetry"] * 3
+    assert len(warnings(caplog)) == 1, "the one that is on says so, not the one of before beneath theirs"
+
+
 def test_a_client_that_theirs_was_given(
     provider: TracerProvider, scopes: Scopes, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -578,7 +578,9 @@ def test_somebody_else_s_replacement_stays(telemetry: Telemetry, monkeypatch: py
     def theirs(self: Any, *args: Any, **options: Any) -> Any:
         return ours(self, *args, **options)
 
-    monkeypatch.setattr(redis.Redis, "execute_command", theirs)
+    # What was there before: monkeypatch would put ours back, beneath all tests that follow.
+    monkeypatch.setattr(redis.Redis, "execute_command", inspect.unwrap(ours))
+    redis.Redis.execute_command = theirs  # type: ignore[method-assign]
     one = client()
     one.get("key")
     one.get("key")
@@ -586,7 +588,6 @@ def test_somebody_else_s_replacement_stays(telemetry: Telemetry, monkeypatch: py
     assert redis.Redis.execute_command is theirs
     assert one.get("key") == b"OK"
     assert len(telemetry.spans) == 2
-    monkeypatch.setattr(redis.Redis, "execute_command", inspect.unwrap(ours))
 
 
 def test_a_tracer_that_fails_costs_one_warning(caplog: pytest.LogCaptureFixture) -> None:
