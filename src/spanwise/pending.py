@@ -22,8 +22,9 @@ __all__ = ["launch", "now", "then", "waits"]
 # Seconds that others wait for a start that is under way. It takes a tenth of one; but it imports, and two
 # threads that import may wait for each other, which nobody would ever end.
 _LONGEST = 5.0
-# Seconds that a fork waits: on a busy machine a start takes some.
-_LONGEST_FORK = 10.0
+# Seconds that a fork waits for a start that imports nothing meanwhile, and how many times. On a busy machine
+# a start takes some; a child that is forked in the middle of it waits for ever for what is half imported.
+_SPELL, _MOST_SPELLS = 10.0, 6
 
 # Modules that take a lock of theirs before each fork and release it after, and its name.
 _LOCKS = {"concurrent.futures.thread": "_global_shutdown_lock", "logging": "_lock"}
@@ -118,7 +119,10 @@ def _before_fork() -> None:
     """Waits for a start on another thread: a child that is forked in the middle of it could never finish it,
     and whoever imports what is half imported there waits for ever."""
     missing = [module for module in _LOCKS if module not in sys.modules]
-    _lock.acquire(timeout=_LONGEST_FORK)
+    for _ in range(_MOST_SPELLS):
+        imported = len(sys.modules)
+        if _lock.acquire(timeout=_SPELL) or len(sys.modules) == imported:
+            break
     # Those that were imported while this fork waited would only release it, with a traceback on stderr.
     for module in missing:
         lock = getattr(sys.modules.get(module), _LOCKS[module], None)

@@ -165,6 +165,39 @@ while not os.waitpid(child, os.WNOHANG)[0]:
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(("imports", "ended"), [(True, "True"), (False, "False")])
+def test_a_fork_waits_as_long_as_the_start_imports(
+    imports: bool, ended: str, sink: Sink, tmp_path: Path
+) -> None:
+    code = f"""
+import os, sys, threading, time
+pending.now()
+pending._SPELL = 1.0
+ended = threading.Event()
+def start():
+    for number in range(300 if {imports} else 1):
+        sys.modules[f"shop.{{number}}"] = sys
+        # Without an import the start lasts until the fork is over.
+        time.sleep(0.01) if {imports} else forked.wait(60)
+    ended.set()
+forked = threading.Event()
+pending.launch(start)
+thread = threading.Thread(target=pending.now)
+thread.start()
+while "shop.0" not in sys.modules: time.sleep(0.001)
+child = os.fork()
+if not child:
+    print(ended.is_set(), flush=True)
+    os._exit(0)
+forked.set()
+os.waitpid(child, 0)
+thread.join(60)
+"""
+    done = run(WAITING + code, sink, tmp_path)
+    assert (done.stdout.strip(), done.returncode) == (ended, 0), done.stderr
+
+
+@pytest.mark.real
 def test_the_first_log_record_arrives_and_is_printed_once(sink: Sink, tmp_path: Path) -> None:
     code = (
         "import logging\nlogging.basicConfig(format='%(otelTraceID)s %(message)s')\n"
