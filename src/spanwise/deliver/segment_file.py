@@ -76,7 +76,9 @@ class SegmentFile:
             handle = _out_of_the_way(handle)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return cls(handle, Path(name))
+                if os.fstat(handle).st_nlink:
+                    return cls(handle, Path(name))
+                os.close(handle)  # taken for an orphan before it was locked, found empty and removed
             except BlockingIOError:
                 # Taken for an orphan in this very moment: it will be found empty and removed.
                 os.close(handle)
